@@ -1,0 +1,197 @@
+"""The keys of ``params.yaml``: their types, limits, defaults and meaning."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationInfo, field_validator
+
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0, strict=True)]
+OpenFraction = Annotated[float, Field(gt=0.0, lt=1.0, strict=True)]
+Share = Annotated[float, Field(gt=0.0, le=1.0, strict=True)]
+Positive = Annotated[float, Field(gt=0.0, strict=True)]
+NotNegative = Annotated[float, Field(ge=0.0, strict=True)]
+Count = Annotated[int, Field(ge=1, strict=True)]
+CountOrZero = Annotated[int, Field(ge=0, strict=True)]
+Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
+
+
+class Section(BaseModel):
+    """A section of ``params.yaml``: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Component(BaseModel):
+    """A section that selects a registered part: ``name``, and the options of its factory beside it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Everything beside ``name``, as written."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+class DataConfig(Component):
+    """Which images, how they are split and how much memory they may take. The other keys are options of the data set."""
+
+    valid_fraction: Fraction = Field(default=0.1, description="share of the training images kept for choosing the retrained epoch")
+    split_seed: Seed = Field(default=0, description="seed of every split; apart from `seed`, so that all seeds share one test set")
+    memory_budget_mib: Positive = Field(default=4096.0, description="above it images stay in files and are decoded as they are needed")
+    unreadable: Literal["error", "skip"] = Field(default="error", description="an image that cannot be decoded: stop, or skip and count")
+
+
+class AugmentConfig(Section):
+    """Augmentation of training batches; null takes the data set's own default."""
+
+    crop_padding: CountOrZero | None = Field(default=None, description="pixels of zero padding before the random crop")
+    flip: StrictBool | None = Field(default=None, description="mirror half of the images")
+    cutout_length: CountOrZero | None = Field(default=None, description="side of the square that cutout blanks, pixels")
+
+
+def _not_above_lr(value: float, info: ValidationInfo) -> float:
+    if value > info.data.get("lr", value):
+        raise ValueError(f"must not exceed lr ({info.data['lr']}). Got {value}.")
+    return value
+
+
+class SearchConfig(Section):
+    """The bilevel search. Names and defaults are the reference's (quark0/darts, cnn/train_search.py)."""
+
+    epochs: Count = 50
+    batch_size: Count = 64
+    lr: Positive = 0.025
+    lr_min: NotNegative = Field(default=0.001, validate_default=True, description="the cosine's end")
+    momentum: Fraction = 0.9
+    weight_decay: NotNegative = 3e-4
+    grad_clip: NotNegative = Field(default=5.0, description="largest norm of the weights' gradient; 0 switches clipping off")
+    arch_lr: Positive = 3e-4
+    arch_weight_decay: NotNegative = 1e-3
+    train_portion: OpenFraction = Field(default=0.5, description="share of the training images for the weights; the rest moves alpha")
+    data_fraction: Share = Field(default=1.0, description="share of the training images that the search uses, the same of every class")
+    cutout: StrictBool = False
+
+    _lr_min = field_validator("lr_min")(_not_above_lr)
+
+
+class DeriveConfig(Section):
+    """How alpha becomes a genotype, or which published genotype to take instead."""
+
+    genotype: str = Field(
+        default="search", description="'search', or the name of a published genotype (darts genotypes): then no search runs"
+    )
+    rule: str | None = Field(default=None, description="null: the method's own rule")
+
+
+class RetrainConfig(Section):
+    """Training from scratch. Names and defaults are the reference's (quark0/darts, cnn/train.py)."""
+
+    epochs: Count = 600
+    batch_size: Count = 96
+    lr: Positive = 0.025
+    lr_min: NotNegative = Field(default=0.0, description="the cosine's end")
+    warmup_epochs: CountOrZero = 0
+    momentum: Fraction = 0.9
+    weight_decay: NotNegative = 3e-4
+    grad_clip: NotNegative = Field(default=5.0, description="largest norm of the gradient; 0 switches clipping off")
+    init_channels: Count = 36
+    layers: Count = 20
+    stem: Literal["cifar", "imagenet"] = "cifar"
+    auxiliary: StrictBool = True
+    auxiliary_weight: NotNegative = 0.4
+    drop_path_prob: Fraction = 0.2
+    cutout: StrictBool = True
+    label_smoothing: Fraction = 0.0
+    amp: Literal["off", "bfloat16", "float16"] = "off"
+    baselines: tuple[str, ...] = ("resnet20", "mobilenet_v2")
+    random_genotypes: CountOrZero = Field(default=1, description="random cells of the same space, trained by the same recipe")
+
+    _lr_min = field_validator("lr_min")(_not_above_lr)
+
+    @field_validator("warmup_epochs")
+    @classmethod
+    def _warm_up_is_shorter(cls, value: int, info: ValidationInfo) -> int:
+        if value >= info.data.get("epochs", value + 1):
+            raise ValueError(f"must be smaller than retrain.epochs ({info.data['epochs']}). Got {value}.")
+        return value
+
+    @field_validator("baselines")
+    @classmethod
+    def _are_distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError(f"names a network twice. Got {list(value)}.")
+        return value
+
+
+class EvaluateConfig(Section):
+    """The one look at the test set."""
+
+    weights: Literal["best", "last"] = Field(default="best", description="the epoch of highest validation accuracy, or the last one")
+    batch_size: Count = 256
+    bootstrap_samples: Count = 2000
+    calibration_bins: Count = 15
+
+
+class BenchmarkConfig(Section):
+    """Latency, throughput and memory on this device (hardware protocol 1)."""
+
+    protocol: Literal["quick", "full"] = "quick"
+    batch_sizes: tuple[Count, ...] = (1, 8, 64)
+
+    @field_validator("batch_sizes")
+    @classmethod
+    def _is_not_empty(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value:
+            raise ValueError("must hold at least one batch size. Got [].")
+        return value
+
+
+class RuntimeConfig(Section):
+    """Where and how it runs. ``num_workers``, ``processes`` and ``progress`` change no result; ``device`` and ``num_threads`` may."""
+
+    device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N (a ROCm card is cuda, too)")
+    num_threads: Count | None = Field(default=None, description="null: all cores that this process may use")
+    num_workers: CountOrZero = Field(default=2, description="processes that decode images")
+    processes: Count = Field(default=1, description="networks that retrain trains at the same time, each in a process of its own")
+    progress: Literal["auto", "bar", "lines", "off"] = "auto"
+    deterministic: StrictBool = True
+
+    @field_validator("device")
+    @classmethod
+    def _is_a_device(cls, value: str) -> str:
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
+            raise ValueError(f"must be auto, cpu, cuda or cuda:N. Got {value!r}.")
+        return value
+
+
+class TrackingConfig(Section):
+    """MLflow."""
+
+    enabled: StrictBool = True
+    uri: str | None = Field(default=None, description="null: MLFLOW_TRACKING_URI, else sqlite mlflow.db beside dvc.yaml")
+    experiment: str = "darts"
+    alphas: Literal["mean", "full"] = Field(
+        default="mean", description="mean: a curve an operation; full: a curve an edge and operation too"
+    )
+    log_model: StrictBool = Field(default=False, description="store the network as an MLflow model, too")
+
+
+class Config(Section):
+    """The whole of ``params.yaml``."""
+
+    seed: Seed = 0
+    data: DataConfig
+    augment: AugmentConfig = AugmentConfig()
+    space: Component = Component(name="darts_cnn")
+    method: Component = Component(name="darts")
+    search: SearchConfig = SearchConfig()
+    derive: DeriveConfig = DeriveConfig()
+    retrain: RetrainConfig = RetrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    benchmark_hw: BenchmarkConfig = BenchmarkConfig()
+    runtime: RuntimeConfig = RuntimeConfig()
+    tracking: TrackingConfig = TrackingConfig()
