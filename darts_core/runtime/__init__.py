@@ -1,0 +1,1 @@
+"""Where and how a stage runs: seeds, device, threads, memory, checkpoints, progress."""

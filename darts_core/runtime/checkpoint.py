@@ -1,0 +1,83 @@
+"""Checkpoints that survive ``kill -9``: one folder a configuration, written aside and renamed, one writer at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+FORMAT_VERSION = 1
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that cannot be read, or is in use by another process."""
+
+
+def fingerprint(content: Mapping[str, Any]) -> str:
+    """Return 16 hexadecimal digits that stand for JSON-able ``content``: what a checkpoint's result depends on."""
+    text = json.dumps({"format": FORMAT_VERSION, **content}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class Checkpoint:
+    """The saved states of one stage under one configuration, in ``root/.checkpoints/stage/fingerprint/``.
+
+    Used as a context manager it holds a lock, so that an orphan of a killed ``dvc`` and its successor never both write.
+    """
+
+    def __init__(self, stage: str, content: Mapping[str, Any], *, root: Path) -> None:
+        self.folder = root / ".checkpoints" / stage / fingerprint(content)
+        self._lock = FileLock(self.folder.with_suffix(".lock"))
+
+    def __enter__(self) -> Checkpoint:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise CheckpointError(
+                f"{self.folder} is in use: another process runs this stage with these parameters (a stage outlives a dvc that was "
+                "killed). Wait for it to end or stop it, then run the command again."
+            ) from None
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self._lock.release()
+
+    def save(self, name: str, state: Mapping[str, Any]) -> None:
+        """Write ``state`` (tensors, numbers, strings, containers of them) as ``name``; a reader sees the old or the new one, never half."""
+        save_atomically(self.folder / f"{name}.pt", lambda path: torch.save(dict(state), path))
+
+    def load(self, name: str) -> dict[str, Any] | None:
+        """Return the state saved as ``name``, tensors on the CPU, or None. Raise ``CheckpointError`` where the file is damaged."""
+        path = self.folder / f"{name}.pt"
+        if not path.exists():
+            return None
+        try:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise CheckpointError(f"{path} cannot be read ({error}). Delete it to start this stage from the beginning.") from error
+        return state
+
+    def clear(self) -> None:
+        """Delete the saved states: the stage's outputs are written."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def save_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, force it to the disk and rename it."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
