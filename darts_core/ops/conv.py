@@ -1,0 +1,128 @@
+"""Convolutional candidates, and the two blocks that fit a cell's inputs to its width (quark0/darts, cnn/operations.py)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from darts_core.ops import OPS
+from darts_core.ops.depthwise import DepthwiseConv2d
+
+
+class ReluConvBn(nn.Module):
+    """ReLU, 1x1 convolution, BatchNorm: (B, C_in, H, W) -> (B, C_out, H, W). Fits a cell's input to the cell's width."""
+
+    def __init__(self, channels_in: int, channels_out: int, *, affine: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels_in, channels_out, 1, bias=False)
+        self.bn = nn.BatchNorm2d(channels_out, affine=affine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the block's output."""
+        return self.bn(self.conv(F.relu(x)))
+
+
+class FactorizedReduce(nn.Module):
+    """Halve the resolution by two 1x1 convolutions on the even and the odd pixels: (B, C_in, H, W) -> (B, C_out, ceil(H/2), ceil(W/2)).
+
+    An odd height or width is padded with one zero row or column, which the reference cannot do; even ones give its numbers.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, *, affine: bool) -> None:
+        super().__init__()
+        half = channels_out // 2
+        self.conv1 = nn.Conv2d(channels_in, half, 1, stride=2, bias=False) if half else None
+        self.conv2 = nn.Conv2d(channels_in, channels_out - half, 1, stride=2, bias=False)
+        self.bn = nn.BatchNorm2d(channels_out, affine=affine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the block's output."""
+        x = F.relu(x)
+        height, width = x.shape[-2:]
+        shifted = F.pad(x, (0, width % 2, 0, height % 2))[:, :, 1:, 1:]
+        out = self.conv2(shifted)
+        return self.bn(out if self.conv1 is None else torch.cat([self.conv1(x), out], dim=1))
+
+
+class SeparableConv(nn.Module):
+    """ReLU, depthwise, pointwise, BatchNorm, twice; only the first depthwise convolution is strided."""
+
+    def __init__(self, channels: int, kernel: int, *, stride: int, affine: bool) -> None:
+        super().__init__()
+        padding = kernel // 2
+        self.dw1 = DepthwiseConv2d(channels, kernel, stride=stride, padding=padding)
+        self.pw1 = nn.Conv2d(channels, channels, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels, affine=affine)
+        self.dw2 = DepthwiseConv2d(channels, kernel, padding=padding)
+        self.pw2 = nn.Conv2d(channels, channels, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels, affine=affine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the operation's output."""
+        x = self.bn1(self.pw1(self.dw1(F.relu(x))))
+        return self.bn2(self.pw2(self.dw2(F.relu(x))))
+
+
+class DilatedConv(nn.Module):
+    """ReLU, depthwise with dilation 2, pointwise, BatchNorm."""
+
+    def __init__(self, channels: int, kernel: int, *, stride: int, affine: bool) -> None:
+        super().__init__()
+        self.dw = DepthwiseConv2d(channels, kernel, stride=stride, padding=kernel - 1, dilation=2)
+        self.pw = nn.Conv2d(channels, channels, 1, bias=False)
+        self.bn = nn.BatchNorm2d(channels, affine=affine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the operation's output."""
+        return self.bn(self.pw(self.dw(F.relu(x))))
+
+
+class FactorizedConv7(nn.Module):
+    """ReLU, 1x7 convolution, 7x1 convolution, BatchNorm: the wide kernel of AmoebaNet's cell."""
+
+    def __init__(self, channels: int, *, stride: int, affine: bool) -> None:
+        super().__init__()
+        self.conv1x7 = nn.Conv2d(channels, channels, (1, 7), stride=(1, stride), padding=(0, 3), bias=False)
+        self.conv7x1 = nn.Conv2d(channels, channels, (7, 1), stride=(stride, 1), padding=(3, 0), bias=False)
+        self.bn = nn.BatchNorm2d(channels, affine=affine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the operation's output."""
+        return self.bn(self.conv7x1(self.conv1x7(F.relu(x))))
+
+
+@OPS.register("sep_conv_3x3")
+def sep_conv_3x3(channels: int, *, stride: int, affine: bool) -> nn.Module:
+    """Separable 3x3 convolution, applied twice."""
+    return SeparableConv(channels, 3, stride=stride, affine=affine)
+
+
+@OPS.register("sep_conv_5x5")
+def sep_conv_5x5(channels: int, *, stride: int, affine: bool) -> nn.Module:
+    """Separable 5x5 convolution, applied twice."""
+    return SeparableConv(channels, 5, stride=stride, affine=affine)
+
+
+@OPS.register("sep_conv_7x7")
+def sep_conv_7x7(channels: int, *, stride: int, affine: bool) -> nn.Module:
+    """Separable 7x7 convolution, applied twice."""
+    return SeparableConv(channels, 7, stride=stride, affine=affine)
+
+
+@OPS.register("dil_conv_3x3")
+def dil_conv_3x3(channels: int, *, stride: int, affine: bool) -> nn.Module:
+    """Dilated separable 3x3 convolution, 5x5 field of view."""
+    return DilatedConv(channels, 3, stride=stride, affine=affine)
+
+
+@OPS.register("dil_conv_5x5")
+def dil_conv_5x5(channels: int, *, stride: int, affine: bool) -> nn.Module:
+    """Dilated separable 5x5 convolution, 9x9 field of view."""
+    return DilatedConv(channels, 5, stride=stride, affine=affine)
+
+
+@OPS.register("conv_7x1_1x7")
+def conv_7x1_1x7(channels: int, *, stride: int, affine: bool) -> nn.Module:
+    """Full 1x7 convolution followed by 7x1."""
+    return FactorizedConv7(channels, stride=stride, affine=affine)

@@ -1,0 +1,126 @@
+"""Architecture gradients of the bilevel problem: alpha on validation data, weights on training data (DARTS, arXiv:1806.09055, section 2.3).
+
+The virtual weights are w' = w - xi * (momentum * buffer + dL_train/dw + weight_decay * w), xi the present learning rate of the weights,
+as the reference computes them (quark0/darts, cnn/architect.py; the paper leaves momentum and weight decay out). The weights themselves
+are never written to: a virtual forward takes its weights as arguments. Every forward runs in training mode and so moves BatchNorm's running
+statistics, as in the reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.optim import Optimizer
+
+from darts_core.registry import Registry
+from darts_core.supernet.supernet import Supernet
+
+Batch = tuple[Tensor, Tensor]
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InnerStep:
+    """The weight step that the virtual weights anticipate."""
+
+    lr: float
+    momentum: float
+    weight_decay: float
+    optimizer: Optimizer
+
+
+class ArchGradient(Protocol):
+    """Sets ``alpha.grad`` of every architecture parameter and returns the validation loss (a scalar) that was differentiated."""
+
+    def __call__(self, supernet: Supernet, loss: Loss, *, train: Batch, valid: Batch, inner: InnerStep) -> Tensor: ...  # noqa: D102
+
+
+ARCH_GRADIENTS: Registry[ArchGradient] = Registry("architecture gradient", key="method.arch_gradient")
+
+
+@ARCH_GRADIENTS.register("first")
+class FirstOrder:
+    """dL_valid(w, alpha)/dalpha: the weights count as given (xi = 0)."""
+
+    def __call__(self, supernet: Supernet, loss: Loss, *, train: Batch, valid: Batch, inner: InnerStep) -> Tensor:
+        """Set the alphas' gradients; return the validation loss."""
+        alphas = supernet.arch_parameters()
+        value = loss(supernet(valid[0]), valid[1])
+        _set_grad(alphas, torch.autograd.grad(value, alphas))
+        return value.detach()
+
+
+@ARCH_GRADIENTS.register("unrolled")
+class Unrolled:
+    """The reference's second order: the Hessian-vector product by a central difference on the training batch.
+
+    The step of the difference is 0.01 / ||dL_valid/dw'||. On networks with ReLU or max pooling it is dominated by kinks and is no
+    approximation of ``exact``; the two are separate methods.
+    """
+
+    radius = 1e-2
+
+    def __call__(self, supernet: Supernet, loss: Loss, *, train: Batch, valid: Batch, inner: InnerStep) -> Tensor:
+        """Set the alphas' gradients; return the validation loss at the virtual weights."""
+        w, alphas = supernet.weights(), supernet.arch_parameters()
+        train_loss = loss(supernet(train[0]), train[1])
+        grads = torch.autograd.grad(train_loss, list(w.values()))
+        with torch.no_grad():
+            virtual = _virtual_weights(w, grads, inner)
+        leaves = {name: value.detach().requires_grad_() for name, value in virtual.items()}
+        value = loss(functional_call(supernet, leaves, (valid[0],)), valid[1])
+        both = torch.autograd.grad(value, [*alphas, *leaves.values()])
+        direct, vector = both[: len(alphas)], both[len(alphas) :]
+        epsilon = self.radius / torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(v) for v in vector]))
+        plus, minus = (self._shifted_grad(supernet, loss, w, vector, sign * epsilon, train) for sign in (1.0, -1.0))
+        _set_grad(alphas, [d - inner.lr * (p - m) / (2.0 * epsilon) for d, p, m in zip(direct, plus, minus)])
+        return value.detach()
+
+    @staticmethod
+    def _shifted_grad(
+        supernet: Supernet, loss: Loss, w: Mapping[str, Tensor], vector: Sequence[Tensor], shift: Tensor, train: Batch
+    ) -> tuple[Tensor, ...]:
+        shifted = {name: p.detach() + shift * v for (name, p), v in zip(w.items(), vector)}
+        value = loss(functional_call(supernet, shifted, (train[0],)), train[1])
+        return torch.autograd.grad(value, supernet.arch_parameters())
+
+
+@ARCH_GRADIENTS.register("exact")
+class Exact:
+    """The same second order with the Hessian-vector product by automatic differentiation, exact to rounding."""
+
+    def __call__(self, supernet: Supernet, loss: Loss, *, train: Batch, valid: Batch, inner: InnerStep) -> Tensor:
+        """Set the alphas' gradients; return the validation loss at the virtual weights."""
+        w, alphas = supernet.weights(), supernet.arch_parameters()
+        train_loss = loss(supernet(train[0]), train[1])
+        grads = torch.autograd.grad(train_loss, list(w.values()), create_graph=True)
+        with torch.no_grad():
+            virtual = _virtual_weights(w, grads, inner)
+        leaves = {name: value.detach().requires_grad_() for name, value in virtual.items()}
+        value = loss(functional_call(supernet, leaves, (valid[0],)), valid[1])
+        both = torch.autograd.grad(value, [*alphas, *leaves.values()])
+        direct, vector = both[: len(alphas)], both[len(alphas) :]
+        implicit = torch.autograd.grad(grads, alphas, grad_outputs=vector)
+        _set_grad(alphas, [d - inner.lr * i for d, i in zip(direct, implicit)])
+        return value.detach()
+
+
+def _virtual_weights(w: Mapping[str, nn.Parameter], grads: Sequence[Tensor], inner: InnerStep) -> dict[str, Tensor]:
+    virtual = {}
+    for (name, p), grad in zip(w.items(), grads):
+        step = grad + inner.weight_decay * p
+        buffer = inner.optimizer.state[p].get("momentum_buffer") if p in inner.optimizer.state else None
+        if buffer is not None:
+            step = step + inner.momentum * buffer
+        virtual[name] = p - inner.lr * step
+    return virtual
+
+
+def _set_grad(alphas: Sequence[nn.Parameter], grads: Sequence[Tensor]) -> None:
+    for alpha, grad in zip(alphas, grads):
+        alpha.grad = grad.detach()

@@ -1,0 +1,66 @@
+"""The two alternating steps of the search: alpha first, then the weights (quark0/darts, cnn/train_search.py)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from darts_core.config import SearchConfig
+from darts_core.search.bilevel import Batch, InnerStep
+from darts_core.search.method import Method
+from darts_core.supernet.supernet import Supernet
+
+
+@dataclass(frozen=True)
+class WeightStep:
+    """What a weight step saw: loss (scalar), logits (B, K), norm of the weights' gradient before clipping (scalar)."""
+
+    loss: Tensor
+    logits: Tensor
+    grad_norm: Tensor
+
+
+class Bilevel:
+    """The optimisers of a supernet and the steps that they take; ``state_dict`` holds both optimisers."""
+
+    def __init__(self, supernet: Supernet, method: Method, cfg: SearchConfig) -> None:
+        self.supernet = supernet
+        self.method = method
+        self.cfg = cfg
+        self.w = list(supernet.weights().values())
+        self.w_optimizer = torch.optim.SGD(self.w, lr=cfg.lr, momentum=cfg.momentum, weight_decay=cfg.weight_decay)
+        self.arch_optimizer = method.arch_optimizer(supernet.arch_parameters(), cfg.arch_lr, cfg.arch_weight_decay)
+
+    def arch_step(self, *, train: Batch, valid: Batch, lr: float) -> Tensor:
+        """Move alpha by its gradient on ``valid``; ``train`` and ``lr`` make the virtual step. Return the validation loss."""
+        inner = InnerStep(lr=lr, momentum=self.cfg.momentum, weight_decay=self.cfg.weight_decay, optimizer=self.w_optimizer)
+        loss = self.method.arch_gradient(self.supernet, F.cross_entropy, train=train, valid=valid, inner=inner)
+        self.arch_optimizer.step()
+        self.arch_optimizer.zero_grad()
+        return loss
+
+    def weight_step(self, train: Batch, *, lr: float) -> WeightStep:
+        """Move the weights by their clipped gradient on ``train``; alpha stands still and takes no part in the norm."""
+        logits = self.supernet(train[0])
+        loss = F.cross_entropy(logits, train[1])
+        for p, grad in zip(self.w, torch.autograd.grad(loss, self.w)):
+            p.grad = grad
+        norm = torch.nn.utils.clip_grad_norm_(self.w, self.cfg.grad_clip or float("inf"))
+        for group in self.w_optimizer.param_groups:
+            group["lr"] = lr
+        self.w_optimizer.step()
+        self.w_optimizer.zero_grad()
+        return WeightStep(loss.detach(), logits.detach(), norm)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of both optimisers."""
+        return {"weights": self.w_optimizer.state_dict(), "arch": self.arch_optimizer.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore both optimisers."""
+        self.w_optimizer.load_state_dict(state["weights"])
+        self.arch_optimizer.load_state_dict(state["arch"])

@@ -1,0 +1,1 @@
+"""The continuous relaxation: architecture parameters, the mixed operation, and the network of them."""

@@ -1,0 +1,78 @@
+"""The network in which every edge is a mixture of candidate operations (Liu et al., ICLR 2019, arXiv:1806.09055)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from darts_core.genotype import CELL_TYPES
+from darts_core.nets.skeleton import Stem, build_stem, plan_cells, pooled
+from darts_core.supernet.arch import ArchParameters
+from darts_core.supernet.cell import MixedOp, SearchCell, sources
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a relaxation makes of alpha: ``op_EO`` weighs the operations of each edge."""
+
+    op_EO: Tensor  # noqa: N815
+
+
+Relaxation = Callable[[Tensor], Weights]
+
+
+class Supernet(nn.Module):
+    """Stem, cells of mixed operations, classifier. BatchNorm is affine in the stem only.
+
+    ``relax`` turns ``alpha_EO`` into weights, ``mixed`` says how an edge spends them. Images from 8 to 224 pixels, odd sizes too.
+    """
+
+    def __init__(
+        self,
+        primitives: Sequence[str],
+        *,
+        nodes: int,
+        init_channels: int,
+        layers: int,
+        stem: Stem,
+        in_channels: int,
+        num_classes: int,
+        relax: Relaxation,
+        mixed: MixedOp,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.primitives = tuple(primitives)
+        self.nodes = nodes
+        self.relax = relax
+        shape = (len(sources(nodes)), len(self.primitives))
+        self.arch = ArchParameters(dict.fromkeys(CELL_TYPES, shape), generator=generator)
+        plans = list(plan_cells(init_channels, layers, stem=stem, width=dict.fromkeys(CELL_TYPES, nodes)))
+        self.cell_types = [plan.cell_type for plan in plans]
+        self.stem = build_stem(stem, in_channels, init_channels)
+        self.cells = nn.ModuleList(SearchCell(self.primitives, nodes, plan, mixed=mixed) for plan in plans)
+        self.classifier = nn.Linear(plans[-1].channels * nodes, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images (B, C_in, H, W) to logits (B, K)."""
+        weights = {cell_type: self.relax(alpha_EO) for cell_type, alpha_EO in self.arch.items()}
+        s0, s1 = self.stem(x)
+        for cell_type, cell in zip(self.cell_types, self.cells):
+            s0, s1 = s1, cell(s0, s1, weights[cell_type].op_EO)
+        return self.classifier(pooled(s1))
+
+    def arch_parameters(self) -> list[nn.Parameter]:
+        """Return the architecture parameters, which only the arch step moves."""
+        return list(self.arch.parameters())
+
+    def weights(self) -> dict[str, nn.Parameter]:
+        """Return every other parameter by name: what the weight step moves, decays and clips."""
+        return {name: p for name, p in self.named_parameters() if not name.startswith("arch.")}
+
+    def mixture(self) -> dict[str, Tensor]:
+        """Return the present weights ``op_EO`` of each cell type, detached, on the CPU."""
+        with torch.no_grad():
+            return {cell_type: self.relax(alpha_EO).op_EO.detach().cpu() for cell_type, alpha_EO in self.arch.items()}

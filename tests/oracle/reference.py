@@ -1,0 +1,215 @@
+"""Comparison with the published reference's numbers: one function a file of ../shared/reference, yielding (name, fault or None)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from darts_core.config import SearchConfig
+from darts_core.genotype import Genotype, published
+from darts_core.methods import METHODS
+from darts_core.metrics import count_macs, count_parameters
+from darts_core.nets.network import Network
+from darts_core.search.derive import strongest_edges
+from darts_core.search.steps import Bilevel
+from darts_core.spaces import SPACES
+from darts_core.spaces.darts_cnn import DARTS_PRIMITIVES
+from darts_core.supernet.supernet import Supernet
+
+TOLERANCE = 1e-9
+Outcome = tuple[str, str | None]
+
+
+def relative_error(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    """Largest difference over the largest magnitude of the reference (absolute where that is 0)."""
+    scale = float(theirs.abs().max()) or 1.0
+    return float((ours.detach() - theirs).abs().max()) / scale
+
+
+def compare(name: str, ours: Mapping[str, torch.Tensor], theirs: Mapping[str, torch.Tensor]) -> Outcome:
+    if missing := sorted(set(theirs) - set(ours)):
+        return name, f"missing: {missing[:3]}"
+    worst = max(theirs, key=lambda key: relative_error(ours[key], theirs[key]))
+    error = relative_error(ours[worst], theirs[worst])
+    return name, None if error <= TOLERANCE else f"{worst}: relative error {error:.2e}, at most {TOLERANCE:.0e} expected"
+
+
+def build_supernet(
+    config: Mapping[str, object], params: Mapping[str, torch.Tensor], alphas: Mapping[str, torch.Tensor], order: str
+) -> tuple[Supernet, Bilevel]:
+    sizes = {key: config[key] for key in ("init_channels", "layers", "nodes")}
+    space = SPACES.build("darts_cnn", {**sizes, "primitives": tuple(config["primitives"])})
+    method = METHODS.build("darts", {"arch_gradient": order})
+    supernet = space.supernet(
+        in_channels=3, num_classes=config["num_classes"], relax=method.relax, mixed=method.mixed, generator=torch.Generator()
+    ).double()
+    weights = supernet.weights()
+    assert set(weights) == set(params), "the supernet's parameter names are those of the reference"
+    with torch.no_grad():
+        for key, value in params.items():
+            weights[key].copy_(value)
+        for cell_type in ("normal", "reduce"):
+            getattr(supernet.arch, cell_type).copy_(alphas[f"alphas_{cell_type}"])
+    cfg = SearchConfig(
+        lr=config["w_lr"],
+        momentum=config["w_momentum"],
+        weight_decay=config["w_weight_decay"],
+        grad_clip=config["grad_clip"],
+        arch_lr=config["alpha_lr"],
+        arch_weight_decay=config["alpha_weight_decay"],
+    )
+    return supernet, Bilevel(supernet, method, cfg)
+
+
+def search_forward(root: Path) -> Iterator[Outcome]:
+    data = torch.load(root / "darts_cnn_search.pt", weights_only=True)
+    case = data["forward"]
+    supernet, _ = build_supernet(data["config"], case["params"], case, "first")
+    logits = supernet(case["x"])
+    loss = F.cross_entropy(logits, case["y"])
+    loss.backward()
+    yield compare("search forward: logits and loss", {"logits": logits, "loss": loss}, {"logits": case["logits"], "loss": case["loss"]})
+    yield compare("search forward: gradients of all weights", {k: p.grad for k, p in supernet.weights().items()}, case["grads"])
+    alphas = {f"grad_alphas_{k}": a.grad for k, a in supernet.arch.items()}
+    yield compare("search forward: gradients of the alphas", alphas, {k: case[k] for k in alphas})
+
+
+def trajectories(root: Path) -> Iterator[Outcome]:
+    data = torch.load(root / "darts_cnn_search.pt", weights_only=True)
+    for key, order in (("trajectory_first", "first"), ("trajectory_second", "unrolled")):
+        case, lr = data[key], data["config"]["w_lr"]
+        supernet, bilevel = build_supernet(data["config"], case["params"], case, order)
+        for k, step in enumerate(case["steps"]):
+            yield compare(
+                f"{key} step {k}",
+                _take_step(supernet, bilevel, step, lr),
+                {n: v for n, v in step.items() if not n.startswith(("x_", "y_"))},
+            )
+        yield compare(f"{key}: all weights at the end", supernet.weights(), case["final_params"])
+
+
+def _take_step(supernet: Supernet, bilevel: Bilevel, step: Mapping[str, torch.Tensor], lr: float) -> dict[str, torch.Tensor]:
+    seen: dict[str, torch.Tensor] = {}
+    move = bilevel.arch_optimizer.step
+
+    def recording_step() -> None:
+        seen.update({f"grad_alphas_{k}": a.grad.clone() for k, a in supernet.arch.items()})
+        move()
+
+    bilevel.arch_optimizer.step = recording_step
+    train = (step["x_train"], step["y_train"])
+    bilevel.arch_step(train=train, valid=(step["x_val"], step["y_val"]), lr=lr)
+    bilevel.arch_optimizer.step = move
+    seen.update({f"alphas_{k}": a.detach().clone() for k, a in supernet.arch.items()})
+    taken = bilevel.weight_step(train, lr=lr)
+    return {**seen, "train_loss": taken.loss, "grad_norm": taken.grad_norm}
+
+
+def pairs(genotype: Genotype, cell_type: str) -> list[list[object]]:
+    return [[edge.op, edge.src] for _, edge in genotype.cell(cell_type).edges]
+
+
+def genotypes(root: Path) -> Iterator[Outcome]:
+    data = json.loads((root / "darts_cnn_genotypes.json").read_text())
+    for k, case in enumerate(data["cases"]):
+        op_EO = {c: torch.tensor(case[f"alphas_{c}"], dtype=torch.float64).softmax(-1) for c in ("normal", "reduce")}
+        ours = strongest_edges(op_EO, primitives=data["primitives"], nodes=4, space="darts_cnn")
+        wrong = [c for c in ("normal", "reduce") if pairs(ours, c) != case[c] or list(ours.cell(c).concat) != case[f"{c}_concat"]]
+        yield f"genotype {k}", f"{wrong[0]}: {pairs(ours, wrong[0])}, expected {case[wrong[0]]}" if wrong else None
+
+
+def discrete(root: Path) -> Iterator[Outcome]:
+    data = torch.load(root / "darts_cnn_discrete.pt", weights_only=True)
+    config = data["config"]
+    for name, case in data["cases"].items():
+        has_aux = case["logits_aux"] is not None
+        network = Network(
+            published(name),
+            in_channels=3,
+            num_classes=config["num_classes"],
+            init_channels=config["init_channels"],
+            layers=config["layers"],
+            auxiliary=has_aux,
+        ).double()
+        parameters = {k.replace("auxiliary_head.", "aux."): p for k, p in network.named_parameters()}
+        with torch.no_grad():
+            for key, value in case["params"].items():
+                parameters[key].copy_(value)
+        out = network(case["x"])
+        logits, auxiliary = out if has_aux else (out, None)
+        loss = F.cross_entropy(logits, case["y"]) + (config["auxiliary_weight"] * F.cross_entropy(auxiliary, case["y"]) if has_aux else 0.0)
+        loss.backward()
+        seen = {"logits": logits, "loss": loss, **({"logits_aux": auxiliary} if has_aux else {})}
+        yield compare(f"{name}: training logits and loss", seen, {k: case[k] for k in seen})
+        yield compare(f"{name}: all gradients", {k: p.grad for k, p in parameters.items()}, case["grads"])
+        key = "eval_logits_after_one_train_forward"
+        yield compare(f"{name}: evaluation logits", {key: network.eval()(case["x"])}, {key: case[key]})
+
+
+def build_network(name: str, *, kind: str, channels: int, layers: int, classes: int, auxiliary: bool) -> Network:
+    with torch.device("meta"):
+        return Network(
+            published(name),
+            in_channels=3,
+            num_classes=classes,
+            init_channels=channels,
+            layers=layers,
+            stem="imagenet" if kind == "imagenet" else "cifar",
+            auxiliary=auxiliary,
+        )
+
+
+def parameter_counts(root: Path) -> Iterator[Outcome]:
+    for row in json.loads((root / "darts_param_counts.json").read_text())["rows"]:
+        sizes = {"channels": row["init_channels"], "layers": row["layers"], "classes": row["num_classes"]}
+        if row["network"] == "search":
+            with torch.device("meta"):
+                supernet = Supernet(
+                    DARTS_PRIMITIVES,
+                    nodes=4,
+                    init_channels=sizes["channels"],
+                    layers=sizes["layers"],
+                    stem="cifar",
+                    in_channels=3,
+                    num_classes=sizes["classes"],
+                    relax=METHODS.build("darts").relax,
+                    mixed=METHODS.build("darts").mixed,
+                    generator=torch.Generator(),
+                )
+            yield equal(f"supernet {sizes}", sum(p.numel() for p in supernet.weights().values()), row["params"])
+            continue
+        network = build_network(row["genotype"], kind=row["network"], auxiliary=True, **sizes)
+        counted = count_parameters(network)
+        everything = sum(p.numel() for p in network.parameters())
+        yield equal(f"{row['genotype']} {row['network']} {sizes}: parameters", counted, row["params_without_aux"])
+        yield equal(f"{row['genotype']} {row['network']} {sizes}: auxiliary head", everything - counted, row["params_aux"])
+
+
+def params_and_macs(root: Path) -> Iterator[Outcome]:
+    kinds = (("cifar", "cifar", 36, 20, 10, 32), ("in", "imagenet", 48, 14, 1000, 224))
+    for name, row in json.loads((root / "params_and_macs.json").read_text()).items():
+        for key, kind, channels, layers, classes, size in kinds:
+            network = build_network(name, kind=kind, channels=channels, layers=layers, classes=classes, auxiliary=True)
+            yield equal(f"{name} {kind}: parameters", count_parameters(network), row[f"{key}_params"])
+            yield equal(f"{name} {kind}: with auxiliary head", sum(p.numel() for p in network.parameters()), row[f"{key}_params_aux"])
+            macs = count_macs(network, input_shape=(3, size, size))
+            off = abs(macs - row[f"{key}_macs"]) / row[f"{key}_macs"]
+            yield f"{name} {kind}: MACs", None if off <= 1e-3 else f"{macs}, expected {row[f'{key}_macs']} within 0.1 %"
+
+
+def equal(name: str, ours: int, theirs: int) -> Outcome:
+    return name, None if ours == theirs else f"{ours}, expected {theirs}"
+
+
+CHECKS = {
+    "darts_cnn_search.pt (forward)": search_forward,
+    "darts_cnn_search.pt (trajectories)": trajectories,
+    "darts_cnn_genotypes.json": genotypes,
+    "darts_cnn_discrete.pt": discrete,
+    "darts_param_counts.json": parameter_counts,
+    "params_and_macs.json": params_and_macs,
+}
