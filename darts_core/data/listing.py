@@ -1,0 +1,77 @@
+"""What lies in a folder or archive of images, before its folders are understood."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from darts_core.data.decode import SUFFIXES, FileRef
+
+_HIDDEN = re.compile(r"(?:^|/)(?:\.|(?:__MACOSX|Thumbs\.db|desktop\.ini)(?:/|$))")
+
+
+@dataclass
+class Listing:
+    """The images (relative path -> bytes), all folders, and the files of other kinds, of ``source``; hidden ones are left out."""
+
+    source: str
+    images: dict[str, FileRef] = field(default_factory=dict)
+    folders: set[str] = field(default_factory=set)
+    others: list[str] = field(default_factory=list)
+
+    def add_folder(self, path: str) -> None:
+        """Note a folder and those that it lies in."""
+        if not is_hidden(path):
+            self.folders.update(str(p) for p in [PurePosixPath(path), *PurePosixPath(path).parents] if str(p) != ".")
+
+    def wants(self, path: str) -> bool:
+        """Note a file's folders, and the file itself if it is no image; return whether it is one."""
+        parent = path.rpartition("/")[0]
+        if is_hidden(path):
+            return False
+        if parent and parent not in self.folders:
+            self.add_folder(parent)
+        if path.lower().endswith(SUFFIXES):
+            return True
+        self.others.append(path)
+        return False
+
+
+def is_hidden(path: str) -> bool:
+    """Return whether a relative path is, or lies in, what file managers and operating systems leave behind."""
+    return _HIDDEN.search(path) is not None
+
+
+def list_folder(root: Path) -> Listing:
+    """Walk ``root``; links are followed, one that leads back up is not entered twice."""
+    listing = Listing(str(root))
+    for folder, names in _walk(root):
+        relative = "" if folder == root else folder.relative_to(root).as_posix() + "/"
+        if relative:
+            listing.add_folder(relative.rstrip("/"))
+        for name in names:
+            if listing.wants(relative + name):
+                listing.images[relative + name] = FileRef(str(folder / name))
+    return listing
+
+
+def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
+    above: dict[str, frozenset[str]] = {str(root): frozenset({os.path.realpath(root)})}
+
+    def refuse(error: OSError) -> None:
+        raise ValueError(f"data.root: {error.filename} cannot be listed ({error.strerror}).")
+
+    for folder, folders, names in os.walk(root, followlinks=True, onerror=refuse):
+        inside = above.pop(folder)
+        entered = []
+        for name in sorted(folders):
+            path = os.path.join(folder, name)
+            real = os.path.realpath(path)
+            if real not in inside:
+                above[path] = inside | {real}
+                entered.append(name)
+        folders[:] = entered
+        yield Path(folder), sorted(names)

@@ -1,0 +1,118 @@
+"""The batched augmentation against a twin that does what the reference does: one image at a time, step after step."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from darts_core.config import AugmentConfig
+from darts_core.data import AugmentPolicy, Batches, DataSpec, Images, resolve_policy
+from darts_core.data.augment import Draws, crop_and_flip, cutout, draw, normalise
+
+
+def one_image(image: np.ndarray, policy: AugmentPolicy, draws: Draws, k: int, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """RandomCrop with padding, RandomHorizontalFlip, ToTensor, Normalize, Cutout for image ``k`` of a batch."""
+    _, height, width = image.shape
+    if policy.crop_padding:
+        p = policy.crop_padding
+        padded = np.zeros((image.shape[0], height + 2 * p, width + 2 * p), dtype=np.uint8)
+        padded[:, p : p + height, p : p + width] = image
+        top, left = int(draws.top[k]), int(draws.left[k])
+        image = padded[:, top : top + height, left : left + width]
+    if policy.flip and draws.mirrored[k]:
+        image = image[:, :, ::-1]
+    out = (image.astype(np.float32) / np.float32(255.0) - mean) / std
+    if policy.cutout_length:
+        y, x = int(draws.centre_y[k]), int(draws.centre_x[k])
+        y1, y2 = (int(np.clip(y + d, 0, height)) for d in (-(policy.cutout_length // 2), policy.cutout_length // 2))
+        x1, x2 = (int(np.clip(x + d, 0, width)) for d in (-(policy.cutout_length // 2), policy.cutout_length // 2))
+        mask = np.ones((height, width), np.float32)
+        mask[y1:y2, x1:x2] = 0.0
+        out = out * mask
+    return out
+
+
+POLICIES = [AugmentPolicy(*parts) for parts in itertools.product((0, 1, 4), (False, True), (0, 2, 5, 6))]
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=str)
+@pytest.mark.parametrize("shape", [(3, 8, 8), (1, 7, 11)])
+def test_batches_equal_the_slow_twin(policy: AugmentPolicy, shape: tuple[int, int, int]) -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (37, *shape), dtype=np.uint8)
+    images = Images.from_arrays(pixels, torch.arange(37) % 5)
+    batches = Batches(images, 16, shuffle=True, policy=policy, generator=torch.Generator().manual_seed(3))
+    twin = torch.Generator().manual_seed(3)
+    order = torch.randperm(37, generator=twin)
+    mean, std = (np.array(value, dtype=np.float32)[:, None, None] for value in (images.spec.mean, images.spec.std))
+    seen = 0
+    for x, y in batches:
+        index = order[seen : seen + 16]
+        draws = draw(policy, len(index), height=shape[1], width=shape[2], generator=twin)
+        expected = np.stack([one_image(pixels[i], policy, draws, k, mean, std) for k, i in enumerate(index.tolist())])
+        np.testing.assert_array_equal(x.numpy(), expected)
+        assert torch.equal(y, index % 5)
+        seen += len(index)
+    assert seen == 37
+
+
+def test_normalising_equals_torchvisions() -> None:
+    from torchvision.transforms.functional import normalize, to_tensor
+
+    image = np.random.default_rng(0).integers(0, 256, (5, 6, 3), dtype=np.uint8)
+    expected = normalize(to_tensor(image), (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
+    mean, std = torch.tensor((0.4914, 0.4822, 0.4465))[:, None, None], torch.tensor((0.2470, 0.2435, 0.2616))[:, None, None]
+    assert torch.equal(normalise(torch.from_numpy(image).permute(2, 0, 1)[None], mean, std)[0], expected)
+
+
+def test_the_border_is_black_before_normalising() -> None:
+    """A shifted-in border is the value 0 (black), not 0 after normalising (the mean colour)."""
+    images = Images.from_arrays(np.full((4, 1, 4, 4), 200, dtype=np.uint8), [0, 1, 0, 1])
+    draws = Draws(top=torch.tensor([0, 2, 1, 1]), left=torch.tensor([1, 1, 0, 1]))
+    out = crop_and_flip(images.gather(torch.arange(4)), draws, padding=1)
+    assert (out[0, 0, 0] == 0).all()
+    assert (out[0, 0, 1:] == 200).all()
+    assert (out[1, 0, 3] == 0).all()
+    assert (out[2, 0, :, 0] == 0).all()
+    assert (out[3] == 200).all()
+
+
+def test_cutout_is_cut_off_at_the_border_and_odd_lengths_round_down() -> None:
+    draws = Draws(centre_y=torch.tensor([0, 4]), centre_x=torch.tensor([7, 4]))
+    out = cutout(torch.ones(2, 1, 8, 8), draws, length=5)
+    assert out[0, 0].eq(0).sum() == 2 * 3
+    assert (out[0, 0, :2, 5:] == 0).all()
+    assert out[1, 0].eq(0).sum() == 4 * 4
+    assert (out[1, 0, 2:6, 2:6] == 0).all()
+
+
+def test_draws_cover_their_ranges_evenly() -> None:
+    draws = draw(AugmentPolicy(2, True, 4), 20000, height=3, width=5, generator=torch.Generator().manual_seed(0))
+    for value, size in ((draws.top, 5), (draws.left, 5), (draws.centre_y, 3), (draws.centre_x, 5), (draws.mirrored.long(), 2)):
+        shares = torch.bincount(value, minlength=size) / 20000
+        assert len(shares) == size
+        assert (shares - 1 / size).abs().max() < 0.02
+
+
+SPEC = DataSpec("toy", ("a", "b"), 1, 8, 10, (0.5,), (0.5,), AugmentPolicy(1, True, 4), "x")
+
+
+def test_null_takes_the_data_sets_own_policy() -> None:
+    assert resolve_policy(SPEC, AugmentConfig(), cutout=True) == SPEC.augment
+    assert resolve_policy(SPEC, AugmentConfig(), cutout=False) == AugmentPolicy(1, True, 0)
+
+
+def test_what_is_set_replaces_the_default() -> None:
+    cfg = AugmentConfig(crop_padding=0, flip=False, cutout_length=2)
+    assert resolve_policy(SPEC, cfg, cutout=True) == AugmentPolicy(0, False, 2)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("crop_padding", 8), ("cutout_length", 1), ("cutout_length", 9)],
+)
+def test_lengths_that_leave_nothing_or_do_nothing(key: str, value: int) -> None:
+    with pytest.raises(ValueError, match=rf"augment\.{key} must .* Got {value}\."):
+        resolve_policy(SPEC, AugmentConfig(**{key: value}), cutout=True)
