@@ -1,0 +1,1 @@
+"""The loops: search, retrain, evaluate. They take a log function and know no tracker."""

@@ -1,0 +1,145 @@
+"""The networks that are trained alike and compared: the searched one, the baselines, random cells of the same space."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from darts_core.config import RetrainConfig
+from darts_core.engine.retrain import Trained
+from darts_core.genotype import Genotype
+from darts_core.nets.baselines import BASELINES
+from darts_core.nets.skeleton import Stem
+from darts_core.ops.drop_path import DropPath
+from darts_core.runtime.checkpoint import save_atomically
+from darts_core.runtime.seed import stream
+from darts_core.spaces.space import CellSpace
+
+SCHEMA_VERSION = 1
+SEARCHED = "searched"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """What a network is built for: images (channels, height, width), classes, and the size of a cell network."""
+
+    channels: int
+    height: int
+    width: int
+    num_classes: int
+    init_channels: int
+    layers: int
+    stem: Stem
+    auxiliary: bool
+
+    @classmethod
+    def of(cls, cfg: RetrainConfig, *, shape: tuple[int, int, int], num_classes: int) -> Sizes:
+        """Take the size of the cell networks from ``retrain.*``."""
+        return cls(
+            channels=shape[0],
+            height=shape[1],
+            width=shape[2],
+            num_classes=num_classes,
+            init_channels=cfg.init_channels,
+            layers=cfg.layers,
+            stem=cfg.stem,
+            auxiliary=cfg.auxiliary,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entrant:
+    """One network of the comparison: cells of ``genotype``, or the ``baseline`` of that name."""
+
+    name: str
+    genotype: Genotype | None = None
+    baseline: str | None = None
+
+    def build(self, space: CellSpace, sizes: Sizes, *, drop_path: DropPath | None = None) -> nn.Module:
+        """Return the network with fresh weights from torch's default generator."""
+        if self.genotype is None:
+            assert self.baseline is not None
+            factory = BASELINES.get(self.baseline)
+            return factory(in_channels=sizes.channels, num_classes=sizes.num_classes, image_size=min(sizes.height, sizes.width))
+        return space.network(
+            self.genotype,
+            in_channels=sizes.channels,
+            num_classes=sizes.num_classes,
+            init_channels=sizes.init_channels,
+            layers=sizes.layers,
+            stem=sizes.stem,
+            auxiliary=sizes.auxiliary,
+            drop_path=drop_path,
+        )
+
+
+def lineup(genotype: Genotype, *, space: CellSpace, cfg: RetrainConfig, seed: int) -> list[Entrant]:
+    """Return the searched network, the baselines of ``retrain.baselines`` and ``retrain.random_genotypes`` random ones, in this order."""
+    random = [space.random_genotype(stream(seed, f"random genotype {k}")) for k in range(cfg.random_genotypes)]
+    return [
+        Entrant(name=SEARCHED, genotype=genotype),
+        *(Entrant(name=name, baseline=name) for name in cfg.baselines),
+        *(Entrant(name=f"random_{k}", genotype=drawn) for k, drawn in enumerate(random)),
+    ]
+
+
+def save_network(folder: Path, entrant: Entrant, sizes: Sizes, trained: Trained) -> None:
+    """Write ``network.json``, ``best.pt`` and ``last.pt`` to ``folder``: all that is needed to build the network again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    described = {
+        "schema_version": SCHEMA_VERSION,
+        "name": entrant.name,
+        "genotype": None if entrant.genotype is None else entrant.genotype.to_dict(),
+        "baseline": entrant.baseline,
+        "sizes": asdict(sizes),
+        "best_epoch": trained.best_epoch,
+        "last_epoch": len(trained.history),
+    }
+    (folder / "network.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    for which, state in (("best", trained.best), ("last", trained.last)):
+        save_atomically(folder / f"{which}.pt", lambda path, state=state: torch.save(state, path))  # type: ignore[misc]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saved:
+    """A trained network on disk."""
+
+    entrant: Entrant
+    sizes: Sizes
+    folder: Path
+
+    def build(self, space: CellSpace, which: Literal["best", "last"] = "best") -> nn.Module:
+        """Return the network with the weights of its ``best`` or ``last`` epoch, in evaluation mode, on the CPU."""
+        network = self.entrant.build(space, self.sizes)
+        network.load_state_dict(torch.load(self.folder / f"{which}.pt", map_location="cpu", weights_only=True))
+        return network.eval()
+
+
+def saved_networks(root: Path) -> Mapping[str, Saved]:
+    """Return the networks below ``root`` by name, the searched one first. Raise ``ValueError`` where it is missing."""
+    found = {folder.name: _read(folder) for folder in sorted(root.iterdir()) if (folder / "network.json").exists()} if root.is_dir() else {}
+    if SEARCHED not in found:
+        raise ValueError(f"{root}: no network called '{SEARCHED}' here. Run: dvc repro retrain.")
+    return {SEARCHED: found.pop(SEARCHED), **found}
+
+
+def _read(folder: Path) -> Saved:
+    path = folder / "network.json"
+    described: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if described.get("schema_version") != SCHEMA_VERSION:
+        raise ValueError(
+            f"{path}: schema_version {SCHEMA_VERSION} expected. Got {described.get('schema_version')!r}. Run: dvc repro -f retrain."
+        )
+    genotype = described["genotype"]
+    entrant = Entrant(
+        name=described["name"],
+        genotype=None if genotype is None else Genotype.from_dict(genotype, source=str(path)),
+        baseline=described["baseline"],
+    )
+    return Saved(entrant=entrant, sizes=Sizes(**described["sizes"]), folder=folder)

@@ -1,0 +1,103 @@
+"""What the search and the retraining loop share: their data, their log, an evaluation pass, seconds and memory of an epoch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from darts_core.metrics import RunningMean, top_k_accuracy
+from darts_core.runtime.device import synchronize
+from darts_core.runtime.memory import PeakMemory
+
+Log = Callable[[Mapping[str, float], int], None]
+Batch = tuple[Tensor, Tensor]
+
+
+class Loader(Protocol):
+    """Yields the (images, labels) batches of one epoch."""
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+    def __len__(self) -> int: ...
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """Something whose random state a checkpoint keeps."""
+
+    def state_dict(self) -> dict[str, Any]: ...  # noqa: D102
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...  # noqa: D102
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message says what happened and which key to change."""
+
+
+def no_log(metrics: Mapping[str, float], epoch: int) -> None:
+    """Log nothing."""
+
+
+def to_device(batches: Iterable[Any], device: torch.device, memory_format: torch.memory_format) -> Iterator[Batch]:
+    """Yield (images, labels) on the device, in the memory format of the network."""
+    for images, labels in batches:
+        yield images.to(device, non_blocking=True, memory_format=memory_format), labels.to(device, non_blocking=True)
+
+
+@torch.no_grad()
+def assess(network: nn.Module, batches: Iterable[Any], *, device: torch.device, memory_format: torch.memory_format) -> tuple[float, float]:
+    """Return mean cross entropy and top-1 accuracy in percent over ``batches``, in evaluation mode."""
+    loss, accuracy = RunningMean(), RunningMean()
+    network.eval()
+    for images, labels in to_device(batches, device, memory_format):
+        logits = network(images)
+        loss.update(F.cross_entropy(logits, labels), len(labels))
+        accuracy.update(top_k_accuracy(logits, labels), len(labels))
+    network.train()
+    return loss.value, accuracy.value
+
+
+def require_finite(loss: float, *, what: str, advice: str) -> None:
+    """Raise ``TrainingError`` where a loss is not a number."""
+    if not torch.isfinite(torch.tensor(loss)):
+        raise TrainingError(f"{what} is {loss}: the training diverged. {advice}")
+
+
+class EpochCost:
+    """Seconds and peak memory of each epoch, while it is open: ``with EpochCost(device) as cost``."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._memory = PeakMemory(device)
+        self._started = time.perf_counter()
+
+    def __enter__(self) -> EpochCost:
+        self._memory.__enter__()
+        self._started = time.perf_counter()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self._memory.__exit__(kind, value, trace)
+
+    def lap(self) -> dict[str, float]:
+        """End an epoch and begin the next: ``epoch_s``, ``rss_mib`` and, on a GPU, ``vram_mib`` and ``vram_reserved_mib``."""
+        synchronize(self._device)
+        now = time.perf_counter()
+        seconds, self._started = now - self._started, now
+        return {"epoch_s": seconds, **self._memory.lap()}
+
+
+@contextmanager
+def memory_advice(advice: str) -> Iterator[None]:
+    """Turn a GPU's out-of-memory error into a ``TrainingError`` that says which key to change."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        raise TrainingError(f"The GPU's memory is full. {advice} ({str(error).partition('.')[0]}.)") from error

@@ -1,0 +1,173 @@
+"""The search loop: arch step, weight step, for every batch of every epoch (quark0/darts, cnn/train_search.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sized
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from darts_core.config import SearchConfig
+from darts_core.engine.alphas import alpha_rows, mixture_metrics
+from darts_core.engine.loop import (
+    Batch,
+    EpochCost,
+    Loader,
+    Log,
+    Stateful,
+    TrainingError,
+    assess,
+    memory_advice,
+    no_log,
+    require_finite,
+    to_device,
+)
+from darts_core.engine.schedule import cosine
+from darts_core.genotype import Cell, Genotype
+from darts_core.metrics import RunningMean, top_k_accuracy
+from darts_core.runtime.checkpoint import Checkpoint
+from darts_core.runtime.progress import Progress
+from darts_core.search.method import Method
+from darts_core.search.steps import Bilevel
+from darts_core.spaces.space import CellSpace
+from darts_core.supernet.supernet import Supernet
+
+Row = dict[str, Any]
+SHOWN = ("train_loss", "train_acc", "valid_loss", "valid_acc", "lr")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchData:
+    """``train`` moves the weights, ``valid`` (endless) moves alpha, ``held_out`` is what accuracy is reported on after each epoch."""
+
+    train: Loader
+    valid: Iterator[Batch]
+    held_out: Iterable[Any]
+
+    def streams(self) -> list[Stateful]:
+        """Return the parts whose random state a checkpoint keeps."""
+        return [part for part in (self.train, self.valid) if isinstance(part, Stateful)]
+
+
+@dataclass(kw_only=True)
+class SearchResult:
+    """What a search found.
+
+    ``history`` has a row an epoch (losses, accuracies in percent, learning rate, entropies, mean weights), ``alphas`` a row for each
+    epoch, cell, edge and operation, ``costs`` seconds and memory of each epoch; ``op_weights`` are the final weights op_EO of each cell
+    type, and ``supernet_state`` is the ``state_dict`` with alpha in it.
+    """
+
+    genotype: Genotype
+    history: list[Row]
+    alphas: list[Row]
+    costs: list[Row]
+    op_weights: dict[str, Tensor] = field(repr=False)
+    supernet_state: dict[str, Tensor] = field(repr=False)
+
+    @property
+    def normal(self) -> Cell:
+        """The normal cell."""
+        return self.genotype.normal
+
+    @property
+    def reduce(self) -> Cell:
+        """The reduction cell."""
+        return self.genotype.reduce
+
+    @property
+    def train_acc(self) -> float:
+        """Top-1 accuracy of the supernet on its training batches in the last epoch, percent."""
+        return float(self.history[-1]["train_acc"])
+
+    @property
+    def valid_acc(self) -> float:
+        """Top-1 accuracy of the supernet on held-out images after the last epoch, percent."""
+        return float(self.history[-1]["valid_acc"])
+
+
+def search(
+    supernet: Supernet,
+    method: Method,
+    *,
+    space: CellSpace,
+    data: SearchData,
+    cfg: SearchConfig,
+    device: torch.device,
+    memory_format: torch.memory_format = torch.contiguous_format,
+    progress: str = "off",
+    log: Log = no_log,
+    checkpoint: Checkpoint | None = None,
+) -> SearchResult:
+    """Run ``cfg.epochs`` epochs and derive the genotype of the last one; go on from ``checkpoint`` where it holds a state.
+
+    Raise ``TrainingError`` where a loss is not finite, the training set is empty, or the device's memory is full.
+    """
+    if isinstance(data.train, Sized) and len(data.train) == 0:
+        raise TrainingError("The training loader has no batch: fewer images than search.batch_size with drop_last?")
+    supernet.to(device).to(memory_format=memory_format)
+    bilevel = Bilevel(supernet, method, cfg)
+    history: list[Row] = []
+    alphas: list[Row] = []
+    costs: list[Row] = []
+    done = 0
+    if checkpoint is not None and (state := checkpoint.load("search")) is not None:
+        supernet.load_state_dict(state["supernet"])
+        bilevel.load_state_dict(state["bilevel"])
+        for part, saved in zip(data.streams(), state["streams"], strict=True):
+            part.load_state_dict(saved)
+        history, alphas, costs, done = state["history"], state["alphas"], state["costs"], state["epoch"]
+    reporter = Progress("search", cfg.epochs, mode=progress, done=done)
+    valid = to_device(data.valid, device, memory_format)
+    with memory_advice("Lower search.batch_size or space.init_channels."), EpochCost(device) as cost:
+        for epoch in range(done, cfg.epochs):
+            lr = cosine(epoch, epochs=cfg.epochs, lr=cfg.lr, lr_min=cfg.lr_min)
+            batches = to_device(reporter.batches(data.train, total=len(data.train)), device, memory_format)
+            row = _train_epoch(bilevel, batches, valid, lr)
+            require_finite(
+                row["train_loss"] + row["arch_loss"], what=f"The loss of epoch {epoch + 1}", advice="Lower search.lr or search.arch_lr."
+            )
+            row["valid_loss"], row["valid_acc"] = assess(supernet, data.held_out, device=device, memory_format=memory_format)
+            mixture = supernet.mixture()
+            row |= {"lr": lr, **mixture_metrics(mixture, supernet.primitives)}
+            history.append({"epoch": epoch + 1, **row})
+            alphas += alpha_rows(epoch + 1, mixture, space.edge_names, supernet.primitives)
+            costs.append({"epoch": epoch + 1, **cost.lap()})
+            if checkpoint is not None:
+                checkpoint.save(
+                    "search",
+                    {
+                        "epoch": epoch + 1,
+                        "supernet": supernet.state_dict(),
+                        "bilevel": bilevel.state_dict(),
+                        "streams": [part.state_dict() for part in data.streams()],
+                        "history": history,
+                        "alphas": alphas,
+                        "costs": costs,
+                    },
+                )
+            log({**row, **{k: v for k, v in costs[-1].items() if k != "epoch"}}, epoch + 1)
+            reporter.epoch({name: row[name] for name in SHOWN})
+    reporter.close()
+    return SearchResult(
+        genotype=method.derive(supernet.mixture(), primitives=supernet.primitives, nodes=space.nodes, space=space.name),
+        history=history,
+        alphas=alphas,
+        costs=costs,
+        op_weights=supernet.mixture(),
+        supernet_state={name: value.detach().cpu() for name, value in supernet.state_dict().items()},
+    )
+
+
+def _train_epoch(bilevel: Bilevel, batches: Iterable[Batch], valid: Iterator[Batch], lr: float) -> Row:
+    train_loss, train_acc, arch_loss = RunningMean(), RunningMean(), RunningMean()
+    bilevel.supernet.train()
+    for train in batches:
+        held_out = next(valid)
+        arch_loss.update(bilevel.arch_step(train=train, valid=held_out, lr=lr), len(held_out[1]))
+        taken = bilevel.weight_step(train, lr=lr)
+        train_loss.update(taken.loss, len(train[1]))
+        train_acc.update(top_k_accuracy(taken.logits, train[1]), len(train[1]))
+    return {"train_loss": train_loss.value, "train_acc": train_acc.value, "arch_loss": arch_loss.value}
