@@ -1,0 +1,43 @@
+"""Curves against epochs that stay visible whatever comes: one epoch, gaps, no value at all."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from darts_core.report.style import EndLabel
+
+Dash = str | tuple[float, tuple[float, ...]]
+
+
+def draw_curve(
+    axes: Axes, epochs: pd.Series, values: pd.Series, *, label: str, colour: str, dash: Dash = "solid", width: float = 1.7
+) -> list[EndLabel]:
+    """Draw ``values`` against ``epochs`` and return the label of the end; none where no value is finite.
+
+    A point without finite neighbours gets a marker, since a line through it would be invisible; NaN and infinity are gaps.
+    """
+    x, y = epochs.to_numpy(dtype=float), values.to_numpy(dtype=float)
+    is_finite = np.isfinite(y)
+    if not is_finite.any():
+        return []
+    y = np.where(is_finite, y, np.nan)
+    axes.plot(x, y, color=colour, linestyle=dash, linewidth=width)
+    before, after = np.r_[False, is_finite[:-1]], np.r_[is_finite[1:], False]
+    is_alone = is_finite & ~before & ~after
+    axes.plot(x[is_alone], y[is_alone], color=colour, linestyle="none", marker="o", markersize=4.5)
+    last = int(np.flatnonzero(is_finite)[-1])
+    return [EndLabel(float(x[last]), float(y[last]), label, colour)]
+
+
+def epoch_axis(axes: Axes, epochs: pd.Series) -> None:
+    """Whole epochs on the x axis, from the first to the last one; a single epoch stands in the middle."""
+    first, last = float(epochs.min()), float(epochs.max())
+    axes.set_xlim((first, last) if last > first else (first - 1, first + 1))
+    if last > first:
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=2))
+    else:
+        axes.set_xticks([first])
+    axes.margins(y=0.08)

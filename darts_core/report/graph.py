@@ -1,0 +1,62 @@
+"""A cell as a graph: for networkx, and as DOT source."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from darts_core.genotype import Cell
+from darts_core.report.palette import family
+
+if TYPE_CHECKING:
+    import networkx
+
+OUTPUT = "c_{k}"
+CONCAT = "concat"
+
+
+def state_name(state: int) -> str:
+    """Return the name of a state: ``c_{k-2}`` and ``c_{k-1}`` for the inputs 0 and 1, then the nodes from ``0`` on."""
+    return ("c_{k-2}", "c_{k-1}")[state] if state < 2 else str(state - 2)
+
+
+def to_networkx(cell: Cell) -> networkx.MultiDiGraph[str]:
+    """Return the cell as a directed graph that may hold two operations between one pair of nodes.
+
+    Nodes: ``c_{k-2}``, ``c_{k-1}``, ``0`` ... ``n-1``, ``c_{k}`` (all strings), with the attribute ``role`` (input, node, output).
+    Edges: attribute ``op``, the operation, or ``concat`` on the way to the output.
+    """
+    import networkx
+
+    graph: networkx.MultiDiGraph[str] = networkx.MultiDiGraph()
+    for state in range(len(cell.nodes) + 2):
+        graph.add_node(state_name(state), role="input" if state < 2 else "node")
+    graph.add_node(OUTPUT, role="output")
+    for state, edge in cell.edges:
+        graph.add_edge(state_name(edge.src), state_name(state), op=edge.op)
+    for state in cell.concat:
+        graph.add_edge(state_name(state), OUTPUT, op=CONCAT)
+    return graph
+
+
+def to_dot(cell: Cell, *, title: str) -> str:
+    """Return the DOT source of the cell, from left to right, one colour a family of operations."""
+    lines = [
+        f"digraph {_quoted(title)} {{",
+        f'  graph [rankdir=LR, label={_quoted(title)}, labelloc=t, labeljust=l, fontname="Helvetica", nodesep=0.35, ranksep=0.9];',
+        '  node [fontname="Helvetica", fontsize=12, shape=circle, style=filled, fillcolor="#f2f4f6", color="#66737f"];',
+        '  edge [fontname="Helvetica", fontsize=10, arrowsize=0.7];',
+    ]
+    lines += [f"  {_quoted(name)} [shape=box];" for name in (state_name(0), state_name(1), OUTPUT)]
+    lines += [f"  {_quoted(state_name(state))};" for state in range(2, len(cell.nodes) + 2)]
+    for state, edge in cell.edges:
+        colour = _quoted(family(edge.op).colour)
+        ends = f"{_quoted(state_name(edge.src))} -> {_quoted(state_name(state))}"
+        lines.append(f"  {ends} [label={_quoted(edge.op)}, color={colour}, fontcolor={colour}];")
+    for state in cell.concat:
+        lines.append(f'  {_quoted(state_name(state))} -> {_quoted(OUTPUT)} [color="#b0bac4"];')
+    return "\n".join([*lines, "}", ""])
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\r", "").replace("\n", "\\n")
+    return f'"{escaped}"'

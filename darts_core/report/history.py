@@ -1,0 +1,123 @@
+"""How training went: loss, accuracy and learning rate against the epoch, for one network or several over one another.
+
+A history is a table with the column ``epoch`` and any of train_loss, valid_loss, train_acc, valid_acc (percent), lr.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from darts_core.report import palette, style
+from darts_core.report.curves import draw_curve, epoch_axis
+
+PANELS = (("loss", "loss", "cross entropy (nats)"), ("acc", "accuracy", "top-1 accuracy (%)"), ("lr", "learning rate", "learning rate"))
+SPLITS = (("train", palette.GREY), ("valid", palette.BLUE))
+
+
+def plot_history(history: pd.DataFrame, path: str | Path, *, title: str) -> Path:
+    """Draw one panel each for loss, accuracy and learning rate, as far as the table has them; return ``path``.
+
+    Training is grey, validation blue; the epoch of highest validation accuracy is ringed.
+    """
+    _check(history, title)
+    panels = [panel for panel in PANELS if _columns(history, panel[0])]
+    if not panels:
+        raise ValueError(f"{title}: a history with a loss, an accuracy or lr expected. Got the columns {list(history.columns)}.")
+    with style.look():
+        figure = style.new_figure(0.2 + 3.55 * len(panels), 3.35)
+        style.head(figure, title, note=_best_note(history))
+        for k, (suffix, heading, unit) in enumerate(panels):
+            axes = style.place(figure, left=0.75 + 3.55 * k, top=1.02, width=2.35, height=1.78)
+            axes.set_title(heading.capitalize(), fontsize=9.5, pad=7)
+            _panel(axes, history, suffix, unit)
+        return style.save(figure, path)
+
+
+def plot_histories(histories: Mapping[str, pd.DataFrame], path: str | Path, *, title: str, column: str = "valid_acc") -> Path:
+    """Draw ``column`` of several networks, by name, over one another; return ``path``. The first one stands out.
+
+    A network without the column is left out; raise ``ValueError`` where none has it.
+    """
+    shown = {name: history for name, history in histories.items() if column in history and history[column].notna().any()}
+    if not shown:
+        raise ValueError(f"{title}: at least one history with a value of '{column}' expected. Got {list(histories)} without any.")
+    unit = next((unit for suffix, _, unit in PANELS if column.endswith(suffix)), column)
+    prefix = "validation " if column.startswith("valid") else ""
+    colours = palette.network_colours(list(shown))
+    floor = _floor([history[column] for history in shown.values()]) if column.endswith("acc") else None
+    height = max(2.85, 0.165 * len(shown))
+    with style.look():
+        figure = style.new_figure(7.2, height + 1.45)
+        style.head(figure, title, note="" if floor is None else "the first epochs lie below the frame")
+        axes = style.place(figure, left=0.75, top=0.85, width=4.85, height=height)
+        ends = []
+        for name, history in reversed(shown.items()):  # the first one on top
+            width, label = (2.4 if name == next(iter(shown)) else 1.4), style.shorten(name, 18)
+            ends += draw_curve(axes, history["epoch"], history[column], label=label, colour=colours[name], width=width)
+        axes.set(xlabel="epoch", ylabel=prefix + unit)
+        epoch_axis(axes, pd.concat([history["epoch"] for history in shown.values()]))
+        axes.set_ylim(bottom=floor)
+        if column.endswith("acc"):
+            _end_at_100(axes)
+        style.end_labels(axes, ends)
+        return style.save(figure, path)
+
+
+def _check(history: pd.DataFrame, title: str) -> None:
+    if "epoch" not in history or history.empty:
+        raise ValueError(
+            f"{title}: a history with the column 'epoch' and at least one row expected. Got {len(history)} rows of {list(history)}."
+        )
+
+
+def _columns(history: pd.DataFrame, suffix: str) -> list[tuple[str, str, str]]:
+    """The columns of a panel that hold a number: (column, label, colour)."""
+    wanted = [("lr", "", palette.INK)] if suffix == "lr" else [(f"{split}_{suffix}", split, colour) for split, colour in SPLITS]
+    return [(column, label, colour) for column, label, colour in wanted if column in history and history[column].notna().any()]
+
+
+def _panel(axes: Axes, history: pd.DataFrame, suffix: str, unit: str) -> None:
+    ends = []
+    for column, label, colour in _columns(history, suffix):
+        ends += draw_curve(axes, history["epoch"], history[column], label=label, colour=colour)
+    axes.set(xlabel="epoch", ylabel=unit)
+    epoch_axis(axes, history["epoch"])
+    if suffix == "lr":
+        axes.set_ylim(bottom=0)
+        return
+    if suffix == "acc":
+        _end_at_100(axes)
+    best = _best(history) if suffix == "acc" else None
+    if best is not None:
+        axes.plot(*best, marker="o", markersize=7, markerfacecolor="none", markeredgecolor=palette.BLUE, markeredgewidth=1.5, clip_on=False)
+    style.end_labels(axes, ends)
+
+
+def _best(history: pd.DataFrame) -> tuple[float, float] | None:
+    if "valid_acc" not in history or not history["valid_acc"].notna().any():
+        return None
+    row = int(np.nanargmax(history["valid_acc"].to_numpy(dtype=float)))
+    return float(history["epoch"].iloc[row]), float(history["valid_acc"].iloc[row])
+
+
+def _best_note(history: pd.DataFrame) -> str:
+    best = _best(history)
+    return "" if best is None else f"highest validation accuracy {best[1]:.2f} % in epoch {best[0]:.0f}"
+
+
+def _end_at_100(axes: Axes) -> None:
+    """No room for accuracies that cannot be, but for the width of the line."""
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(top=min(top, 100 + 0.01 * (100 - bottom)))
+
+
+def _floor(curves: Sequence[pd.Series]) -> float | None:
+    """Where to cut the frame, so that accuracies that crowd at the top can be told apart; None where the whole range will do."""
+    low, high = min(float(curve.quantile(0.3)) for curve in curves), max(float(curve.max()) for curve in curves)
+    lowest = min(float(curve.min()) for curve in curves)
+    return low - 0.5 * (high - low) if low - lowest > 2 * (high - low) > 0 else None

@@ -1,0 +1,27 @@
+"""The retraining's tables and pictures: one history a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from darts_core.engine.lineup import SEARCHED
+from darts_core.engine.retrain import Trained
+from darts_core.report.history import plot_histories, plot_history
+
+
+def save_tables(trained: Mapping[str, Trained], folder: Path) -> None:
+    """Write history.csv and epochs_resources.csv of the searched network, and ``<network>.csv`` of every other one."""
+    for name, one in trained.items():
+        pd.DataFrame(one.history).to_csv(folder / ("history.csv" if name == SEARCHED else f"{name}.csv"), index=False)
+    pd.DataFrame(trained[SEARCHED].costs).to_csv(folder / "epochs_resources.csv", index=False)
+
+
+def draw_retraining(trained: Mapping[str, Trained], folder: Path) -> None:
+    """Draw the searched network's history, and what all networks reached over their epochs."""
+    histories = {name: pd.DataFrame(one.history) for name, one in trained.items()}
+    plot_history(histories[SEARCHED], folder / "history.png", title="Retraining")
+    column = "valid_acc" if "valid_acc" in histories[SEARCHED] else "train_acc"
+    plot_histories(histories, folder / "networks.png", title="All networks, one recipe", column=column)

@@ -1,0 +1,45 @@
+"""The search's tables and pictures: its history, and the weights of the operations epoch by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from darts_core.genotype import CELL_TYPES
+from darts_core.report.alphas import plot_curves, plot_heatmap, wide
+from darts_core.report.history import plot_history
+
+Rows = Sequence[Mapping[str, Any]]
+ALPHA_COLUMNS = ("epoch", "cell", "edge", "op", "weight")
+HISTORY_COLUMNS = ("epoch", "train_loss", "train_acc", "arch_loss", "valid_loss", "valid_acc", "lr")
+HEATMAPS = 10
+
+
+def save_tables(history: Rows, alphas: Rows, costs: Rows, folder: Path) -> None:
+    """Write history.csv (a row an epoch), alphas.csv (long), alphas_<cell>.csv (a column an operation) and epochs_resources.csv.
+
+    Without rows the tables are headers alone: no search ran.
+    """
+    table = pd.DataFrame(history) if history else pd.DataFrame(columns=list(HISTORY_COLUMNS))
+    table[[column for column in table.columns if not column.startswith("alpha_")]].to_csv(folder / "history.csv", index=False)
+    frame = pd.DataFrame(alphas, columns=list(ALPHA_COLUMNS))
+    frame.to_csv(folder / "alphas.csv", index=False)
+    for cell_type in CELL_TYPES:
+        columns = wide(frame, cell_type) if alphas else pd.DataFrame(columns=["epoch"])
+        columns.to_csv(folder / f"alphas_{cell_type}.csv", index=False)
+    (pd.DataFrame(costs) if costs else pd.DataFrame(columns=["epoch", "epoch_s"])).to_csv(folder / "epochs_resources.csv", index=False)
+
+
+def draw_search(history: Rows, alphas: Rows, folder: Path) -> None:
+    """Draw the history, each cell's mean weights, and heatmaps of at most ten epochs (``alpha_<cell>_epoch_<n>.png``)."""
+    plot_history(pd.DataFrame(history), folder / "history.png", title="Search")
+    frame = pd.DataFrame(alphas, columns=list(ALPHA_COLUMNS))
+    epochs = sorted(frame["epoch"].unique())
+    step = -(-len(epochs) // HEATMAPS)
+    for cell_type in CELL_TYPES:
+        plot_curves(frame, cell_type, folder / f"alphas_{cell_type}.png")
+        for epoch in epochs[::-1][::step]:
+            plot_heatmap(frame, cell_type, int(epoch), folder / f"alpha_{cell_type}_epoch_{int(epoch):04d}.png")

@@ -1,0 +1,66 @@
+"""Tables as text: the comparison of the networks for a tracker's note and for a terminal, and what a genotype is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+
+from darts_core.engine.evaluation import NetworkScores
+from darts_core.genotype import CELL_TYPES, Genotype
+from darts_core.report.style import shorten
+
+TERMINAL_WIDTH = 100
+_COLUMNS: tuple[tuple[str, Callable[[NetworkScores], str]], ...] = (
+    ("test acc. %", lambda row: f"{row.top1:.2f}"),
+    ("95 % interval", lambda row: f"{row.low:.2f} to {row.high:.2f}"),
+    ("top-5 %", lambda row: "" if row.top5 is None else f"{row.top5:.2f}"),
+    ("less searched", lambda row: "" if row.minus_searched is None else f"{row.minus_searched:+.2f}"),
+    ("ECE", lambda row: f"{row.ece:.2f}"),
+    ("params M", lambda row: f"{row.params_m:.3f}"),
+    ("MACs M", lambda row: f"{row.macs_m:.1f}"),
+)
+
+
+def comparison_markdown(scores: Sequence[NetworkScores]) -> str:
+    """Return the comparison as a Markdown table, a row a network; columns that no network fills are left out."""
+    header, rows = _cells(scores)
+    names = [_escaped(row.name) for row in scores]
+    lines = ["| network | " + " | ".join(header) + " |", "|---|" + "---:|" * len(header)]
+    lines += [f"| {name} | " + " | ".join(cells) + " |" for name, cells in zip(names, rows)]
+    return "\n".join(lines) + "\n"
+
+
+def comparison_text(scores: Sequence[NetworkScores]) -> str:
+    """Return the comparison as aligned lines of at most 100 characters; long names are cut."""
+    header, rows = _cells(scores)
+    widths = [max(len(cells[k]) for cells in [header, *rows]) for k in range(len(header))]
+    room = TERMINAL_WIDTH - sum(width + 2 for width in widths)
+    names = [shorten(row.name, room) for row in scores]
+    first = max(len("network"), *(len(name) for name in names))
+
+    def line(name: str, cells: Sequence[str]) -> str:
+        return name.ljust(first) + "".join(f"  {cell:>{width}}" for cell, width in zip(cells, widths))
+
+    ruler = "-" * (first + sum(width + 2 for width in widths))
+    return "\n".join([line("network", header), ruler, *(line(name, cells) for name, cells in zip(names, rows))]) + "\n"
+
+
+def operation_counts(genotype: Genotype) -> pd.DataFrame:
+    """Return how often each operation occurs: the columns op, normal, reduce, total; the most frequent one first."""
+    ops = [[edge.op for _, edge in genotype.cell(cell_type).edges] for cell_type in CELL_TYPES]
+    counts = [{"op": op, **{cell: found.count(op) for cell, found in zip(CELL_TYPES, ops)}} for op in dict.fromkeys(ops[0] + ops[1])]
+    frame = pd.DataFrame(counts)
+    frame["total"] = frame["normal"] + frame["reduce"]
+    return frame.sort_values(["total", "op"], ascending=[False, True], ignore_index=True)
+
+
+def _cells(scores: Sequence[NetworkScores]) -> tuple[list[str], list[list[str]]]:
+    """The headings in use, and a list of texts for each network; what a network lacks is a dash."""
+    filled = [(heading, [text(row) for row in scores]) for heading, text in _COLUMNS]
+    filled = [(heading, texts) for heading, texts in filled if any(texts)]
+    return [heading for heading, _ in filled], [[texts[k] or "-" for _, texts in filled] for k in range(len(scores))]
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|")
