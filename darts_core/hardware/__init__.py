@@ -1,0 +1,1 @@
+"""Device facts, latency, throughput and memory on this device, and the provenance record. Not run on a GPU yet."""
