@@ -1,0 +1,103 @@
+"""The search as a function, for those who have data loaders of their own and want no pipeline around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from darts_core.components import COMPONENTS, build_method, build_space, cross_check, load_params
+from darts_core.config import Config, ConfigError, from_mapping
+from darts_core.engine.loop import Loader
+from darts_core.engine.search import SearchData, SearchResult, search
+from darts_core.runtime.device import resolve
+from darts_core.runtime.seed import seeded, stream
+
+
+def search_architecture(
+    train_loader: Loader,
+    valid_loader: Loader,
+    config: Config | Mapping[str, Any] | str | Path | None = None,
+    *,
+    device: str = "auto",
+    verbose: bool = True,
+    num_classes: int | None = None,
+) -> SearchResult:
+    """Search a cell on the images that two loaders yield; return its genotype, both cells, accuracies and history.
+
+    ``train_loader`` moves the weights, ``valid_loader`` the architecture parameters, and accuracy is reported on it; both yield batches
+    of normalised images (B, C, H, W) and labels (B,), int64 from 0, anew in every iteration, and have a length. ``config`` is a
+    ``Config``, the path of a ``params.yaml`` or a mapping of its sections, of which ``seed``, ``space``, ``method`` and ``search`` count
+    (what batches are, the loaders decide); None takes the reference's settings. Without ``num_classes`` the labels of one pass over both
+    loaders tell it.
+    Raise ``ConfigError`` for a fault in ``config``, ``ValueError`` for batches of another form, ``TrainingError`` where training diverges.
+    """
+    cfg = _config(config)
+    place = resolve(device)
+    channels = _channels(train_loader, "train_loader")
+    if _channels(valid_loader, "valid_loader") != channels:
+        raise ValueError(f"valid_loader: images of {channels} channels expected, as train_loader has them.")
+    classes = num_classes or 1 + max(_largest_label(loader) for loader in (train_loader, valid_loader))
+    space, method = build_space(cfg), build_method(cfg)
+    with seeded(cfg.seed, "search weights"):
+        supernet = space.supernet(
+            in_channels=channels,
+            num_classes=classes,
+            relax=method.relax,
+            mixed=method.mixed,
+            generator=stream(cfg.seed, "search alphas"),
+        )
+    return search(
+        supernet,
+        method,
+        space=space,
+        data=SearchData(train=train_loader, valid=_endless(valid_loader), held_out=valid_loader),
+        cfg=cfg.search,
+        device=place,
+        memory_format=torch.channels_last if place.type == "cpu" else torch.contiguous_format,
+        progress="auto" if verbose else "off",
+    )
+
+
+def _config(config: Config | Mapping[str, Any] | str | Path | None) -> Config:
+    if isinstance(config, Config):
+        return config
+    if isinstance(config, str | Path):
+        return load_params(config)
+    sections = dict(config or {})
+    sections.setdefault("data", {"name": "digits"})  # a section that the loaders stand in for
+    return from_mapping(sections, components=COMPONENTS, cross_check=cross_check)
+
+
+def _first(loader: Iterable[Any], name: str) -> tuple[Tensor, Tensor]:
+    for batch in loader:
+        if not (isinstance(batch, tuple | list) and len(batch) == 2 and all(isinstance(part, Tensor) for part in batch)):
+            raise ValueError(f"{name}: batches of (images, labels), two tensors, expected. Got {type(batch).__name__}.")
+        images, labels = batch
+        return images, labels
+    raise ValueError(f"{name}: at least one batch expected. Got none.")
+
+
+def _channels(loader: Iterable[Any], name: str) -> int:
+    images, labels = _first(loader, name)
+    if images.ndim != 4 or not images.is_floating_point() or labels.shape != images.shape[:1]:
+        raise ValueError(
+            f"{name}: float images (B, C, H, W) and labels (B,) expected. Got {images.dtype} {tuple(images.shape)} and "
+            f"{tuple(labels.shape)}."
+        )
+    return images.shape[1]
+
+
+def _largest_label(loader: Iterable[Any]) -> int:
+    return max(int(labels.max()) for _, labels in loader)
+
+
+def _endless(loader: Iterable[Any]) -> Iterator[Any]:
+    while True:
+        yield from loader
+
+
+__all__ = ["ConfigError", "SearchResult", "search_architecture"]

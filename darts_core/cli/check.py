@@ -1,0 +1,58 @@
+"""``darts check``: is params.yaml right, and what would it run?"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from darts_core.cli.command import Command
+
+if TYPE_CHECKING:
+    from darts_core.config import Component, Config
+
+
+def declare(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``darts check``."""
+    parser.add_argument("file", nargs="?", default="params.yaml", metavar="FILE", help="default: params.yaml")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Report every fault of the file with its line, or summarise what it says."""
+    from darts_core.components import COMPONENTS, cross_check
+    from darts_core.config import load
+
+    cfg = load(args.file, components=COMPONENTS, cross_check=cross_check)
+    sys.stdout.write(f"{args.file}: ok\n{summary(cfg)}")
+    return 0
+
+
+def summary(cfg: Config) -> str:
+    """Return what a run of ``cfg`` does, a line for each stage."""
+    search, retrain, bench = cfg.search, cfg.retrain, cfg.benchmark_hw
+    if cfg.derive.genotype == "search":
+        searched = f"{_named(cfg.method)} in {_named(cfg.space)}; {search.epochs} epochs, batches of {search.batch_size}"
+        derived = f"by the rule {cfg.derive.rule}" if cfg.derive.rule else "by the method's own rule"
+    else:
+        searched, derived = "no search", f"{cfg.derive.genotype}, as published"
+    beside = [*retrain.baselines, *([f"{retrain.random_genotypes} random"] if retrain.random_genotypes else [])]
+    lines = {
+        "prepare_data": f"{_named(cfg.data)}; {100 * cfg.data.valid_fraction:g} % of the training images kept for validation",
+        "search": searched,
+        "derive_genotype": derived,
+        "retrain": f"{retrain.epochs} epochs, batches of {retrain.batch_size}, {retrain.init_channels} channels, {retrain.layers} cells"
+        + (f"; the same for {', '.join(beside)}" if beside else ""),
+        "evaluate": f"the {cfg.evaluate.weights} epoch on the test images",
+        "benchmark_hw": f"{bench.protocol} protocol, batches of {', '.join(map(str, bench.batch_sizes))}",
+        "runtime": f"seed {cfg.seed}, device {cfg.runtime.device}",
+        "tracking": f"MLflow experiment '{cfg.tracking.experiment}'" if cfg.tracking.enabled else "off",
+    }
+    return "".join(f"  {name:<16} {text}\n" for name, text in lines.items())
+
+
+def _named(component: Component) -> str:
+    options = ", ".join(f"{key} {value}" for key, value in component.options.items())
+    return f"{component.name} ({options})" if options else component.name
+
+
+COMMAND = Command(summary="check params.yaml: every fault with its line, or what would run", declare=declare, run=run)

@@ -1,0 +1,56 @@
+"""``params.yaml`` with everything that it names: the sections against their registries, and the names in them against each other."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from darts_core.config import Config, load
+from darts_core.data import DATASETS
+from darts_core.genotype import published
+from darts_core.methods import METHODS
+from darts_core.nets.baselines import BASELINES
+from darts_core.registry import Registry
+from darts_core.search.derive import DERIVE_RULES
+from darts_core.search.method import Method
+from darts_core.spaces import SPACES
+from darts_core.spaces.space import CellSpace
+
+COMPONENTS: dict[str, Registry[Any]] = {"data": DATASETS, "space": SPACES, "method": METHODS}
+
+
+def load_params(path: str | Path = "params.yaml") -> Config:
+    """Read and check ``params.yaml``. Raise ``ConfigError`` with a line for every fault."""
+    return load(path, components=COMPONENTS, cross_check=cross_check)
+
+
+def cross_check(cfg: Config) -> list[str]:
+    """Return the faults that only show when a name is looked up: genotype, rule, baselines, the parts of space and method."""
+    checks: list[Callable[[], object]] = [lambda: build_space(cfg), lambda: build_method(cfg)]
+    if cfg.derive.genotype != "search":
+        checks.append(lambda: published(cfg.derive.genotype))
+    if (rule := cfg.derive.rule) is not None:
+        checks.append(lambda: DERIVE_RULES.get(rule))
+    checks += [lambda name=name: BASELINES.get(name) for name in cfg.retrain.baselines]  # type: ignore[misc]
+    faults = []
+    for check in checks:
+        try:
+            check()
+        except ValueError as error:
+            faults.append(str(error))
+    return faults
+
+
+def build_space(cfg: Config) -> CellSpace:
+    """Return the space that ``space.*`` describes."""
+    return SPACES.build(cfg.space.name, cfg.space.options)
+
+
+def build_method(cfg: Config) -> Method:
+    """Return the method that ``method.*`` describes, with ``derive.rule`` in place of its own where one is given."""
+    method = METHODS.build(cfg.method.name, cfg.method.options)
+    if cfg.derive.rule is None:
+        return method
+    return dataclasses.replace(method, derive=DERIVE_RULES.get(cfg.derive.rule))

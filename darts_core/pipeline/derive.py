@@ -1,0 +1,46 @@
+"""derive_genotype: weights of the operations -> genotype, its drawings, its operations counted."""
+
+from __future__ import annotations
+
+import logging
+
+from darts_core.components import build_method, build_space
+from darts_core.config import Config
+from darts_core.genotype import CELL_TYPES, Genotype, published
+from darts_core.pipeline.places import GENOTYPE
+from darts_core.pipeline.search import read_arch
+from darts_core.pipeline.stage import Stage
+from darts_core.report.cell_drawing import draw_cell
+from darts_core.report.table import operation_counts
+
+log = logging.getLogger(__name__)
+
+
+def run(stage: Stage) -> None:
+    """Derive the genotype of the search, or take the published one that ``derive.genotype`` names."""
+    genotype = chosen_genotype(stage.cfg)
+    build_space(stage.cfg).check(genotype)
+    GENOTYPE.parent.mkdir(parents=True, exist_ok=True)
+    genotype.save(GENOTYPE)
+    counts = operation_counts(genotype)
+    counts.to_csv(stage.reports / "operations.csv", index=False)
+    edges = {cell_type: genotype.cell(cell_type).edges for cell_type in CELL_TYPES}
+    stage.metrics({f"{cell_type}_skips": sum(edge.op == "skip_connect" for _, edge in edges[cell_type]) for cell_type in CELL_TYPES})
+    for cell_type in CELL_TYPES:
+        draw_cell(genotype, cell_type, stage.reports, f"cell_{cell_type}")
+        log.info("%s", describe_cell(genotype, cell_type))
+
+
+def chosen_genotype(cfg: Config) -> Genotype:
+    """Return the genotype that ``derive.*`` asks for."""
+    if cfg.derive.genotype != "search":
+        return published(cfg.derive.genotype)
+    op_weights, content = read_arch()
+    return build_method(cfg).derive(op_weights, primitives=content["primitives"], nodes=content["nodes"], space=content["space"])
+
+
+def describe_cell(genotype: Genotype, cell_type: str) -> str:
+    """Return the cell in one line: each node's operations with the states that they read."""
+    nodes = genotype.cell(cell_type).nodes
+    shown = (f"{state} = " + " + ".join(f"{edge.op}({edge.src})" for edge in edges) for state, edges in enumerate(nodes, start=2))
+    return f"{cell_type:>6}: " + "; ".join(shown)

@@ -1,0 +1,33 @@
+"""evaluate: the one look at the test images, every network beside the searched one."""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+
+from darts_core.components import build_space
+from darts_core.data import Batches, open_prepared
+from darts_core.engine.evaluate import evaluate
+from darts_core.engine.lineup import SEARCHED, saved_networks
+from darts_core.pipeline.places import NETWORKS, PREPARED
+from darts_core.pipeline.stage import Stage
+from darts_core.report.evaluation import draw_evaluation
+from darts_core.report.table import comparison_markdown, comparison_text
+
+
+def run(stage: Stage) -> None:
+    """Evaluate all trained networks and print how they compare."""
+    cfg, session, prepared = stage.cfg, stage.session, open_prepared(PREPARED)
+    space = build_space(cfg)
+    networks = {name: saved.build(space, cfg.evaluate.weights) for name, saved in saved_networks(NETWORKS).items()}
+    batches = Batches(prepared.test(), cfg.evaluate.batch_size, shuffle=False, device=session.device, num_workers=session.num_workers)
+    spec = prepared.spec
+    found = evaluate(networks, batches, device=session.device, cfg=cfg.evaluate, class_names=spec.class_names, seed=cfg.seed)
+    found.save(stage.reports)
+    draw_evaluation(found, stage.reports)
+    heading = f"Test images of {spec.name}, weights of the {cfg.evaluate.weights} epoch."
+    (stage.reports / "note.md").write_text(f"{heading}\n\n{comparison_markdown(found.scores)}", encoding="utf-8")
+    stage.tracker.model(networks[SEARCHED].cpu(), torch.zeros(1, spec.channels, spec.height, spec.width))
+    sys.stdout.write(f"\n{comparison_text(found.scores)}\n")
+    sys.stdout.flush()

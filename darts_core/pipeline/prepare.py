@@ -1,0 +1,23 @@
+"""prepare_data: raw images -> uint8 arrays or a manifest, splits, statistics, a content hash."""
+
+from __future__ import annotations
+
+from tqdm import tqdm
+
+from darts_core.data import open_prepared, prepare
+from darts_core.pipeline.places import PREPARED
+from darts_core.pipeline.stage import Stage
+
+
+def run(stage: Stage) -> None:
+    """Prepare the data set of ``data.*``."""
+    quiet = None if stage.session.progress in ("auto", "bar") else True
+    with tqdm(desc="prepare_data", unit="image", disable=quiet, leave=False) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        metrics = prepare(stage.cfg.data, PREPARED, num_workers=stage.session.num_workers, progress=show)
+    stage.metrics(metrics)
+    stage.provenance(data_hash=open_prepared(PREPARED).spec.content_hash)

@@ -1,0 +1,121 @@
+"""search: prepared data -> alphas, their history, the supernet's weights."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from darts_core.components import build_method, build_space
+from darts_core.config import Config
+from darts_core.data import Batches, Cycle, Prepared, open_prepared, resolve_policy
+from darts_core.engine.search import SearchData, SearchResult, search
+from darts_core.pipeline.places import PREPARED, SEARCH, write_json
+from darts_core.pipeline.stage import Stage
+from darts_core.report.search import draw_search, save_tables
+from darts_core.runtime.checkpoint import Checkpoint
+from darts_core.runtime.seed import seeded, stream
+from darts_core.runtime.session import Session
+
+SCHEMA_VERSION = 1
+log = logging.getLogger(__name__)
+
+
+def run(stage: Stage) -> None:
+    """Search a cell, or, where ``derive.genotype`` names a published one, leave word that none was needed."""
+    if stage.cfg.derive.genotype != "search":
+        log.info("search: skipped, derive.genotype is %s.", stage.cfg.derive.genotype)
+        _save_arch({"searched": False})
+        stage.metrics({})
+        save_tables([], [], [], stage.reports)
+        return
+    prepared = open_prepared(PREPARED)
+    with _checkpoint(stage.cfg, stage.session, prepared) as checkpoint:
+        result = search_cell(stage.cfg, prepared, stage.session, stage=stage, checkpoint=checkpoint)
+        _save(result, stage)
+        stage.provenance(data_hash=prepared.spec.content_hash)
+        checkpoint.clear()
+
+
+def search_cell(cfg: Config, prepared: Prepared, session: Session, *, stage: Stage, checkpoint: Checkpoint) -> SearchResult:
+    """Build supernet, method and batches as ``cfg`` says, each with a random stream of its own, and run the search."""
+    space, method, spec = build_space(cfg), build_method(cfg), prepared.spec
+    with seeded(cfg.seed, "search weights"):
+        supernet = space.supernet(
+            in_channels=spec.channels,
+            num_classes=spec.num_classes,
+            relax=method.relax,
+            mixed=method.mixed,
+            generator=stream(cfg.seed, "search alphas"),
+        )
+    return search(
+        supernet,
+        method,
+        space=space,
+        data=_data(cfg, prepared, session),
+        cfg=cfg.search,
+        device=session.device,
+        memory_format=session.memory_format,
+        progress=session.progress,
+        log=stage.tracker.log,
+        checkpoint=checkpoint,
+    )
+
+
+def _data(cfg: Config, prepared: Prepared, session: Session) -> SearchData:
+    policy = resolve_policy(prepared.spec, cfg.augment, cutout=cfg.search.cutout)
+    size, place = cfg.search.batch_size, {"device": session.device, "num_workers": session.num_workers}
+    for_weights, for_alphas = prepared.search_splits(cfg.search.train_portion, seed=cfg.seed, fraction=cfg.search.data_fraction)
+    train, valid = (
+        Batches(images, size, shuffle=True, policy=policy, generator=stream(cfg.seed, f"search {name} batches"), **place)  # type: ignore[arg-type]
+        for name, images in (("weight", for_weights), ("alpha", for_alphas))
+    )
+    return SearchData(train=train, valid=Cycle(valid), held_out=Batches(for_alphas, size, shuffle=False, **place))  # type: ignore[arg-type]
+
+
+def _checkpoint(cfg: Config, session: Session, prepared: Prepared) -> Checkpoint:
+    depends = cfg.model_dump(mode="json", include={"seed", "data", "augment", "space", "method", "search"})
+    return Checkpoint("search", {**depends, "content": prepared.spec.content_hash, "device": session.device.type}, root=session.root)
+
+
+def _save(result: SearchResult, stage: Stage) -> None:
+    SEARCH.mkdir(parents=True, exist_ok=True)
+    torch.save(result.supernet_state, SEARCH / "supernet.pt")
+    space = build_space(stage.cfg)
+    weights = {cell_type: op_EO.tolist() for cell_type, op_EO in result.op_weights.items()}
+    _save_arch({"searched": True, "space": space.name, "primitives": list(space.primitives), "nodes": space.nodes, "op_weights": weights})
+    last = result.history[-1]
+    named = {
+        "search_valid_acc": "valid_acc",
+        "search_valid_loss": "valid_loss",
+        "search_train_acc": "train_acc",
+        "search_train_loss": "train_loss",
+    }
+    alike = [key for key in ("entropy_normal", "entropy_reduce", "skip_share") if key in last]
+    stage.metrics({**{key: last[name] for key, name in named.items()}, **{f"search_{key}": last[key] for key in alike}})
+    stage.epochs(result.costs)
+    save_tables(result.history, result.alphas, result.costs, stage.reports)
+    draw_search(result.history, result.alphas, stage.reports)
+
+
+def _save_arch(content: dict[str, Any]) -> None:
+    write_json(SEARCH / "arch.json", {"schema_version": SCHEMA_VERSION, **content})
+
+
+def read_arch(path: Path = SEARCH / "arch.json") -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the final weights ``op_EO`` of each cell type, and what else the file says. Raise ``ValueError`` where no search ran."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: cannot be read ({error}). Run: dvc repro search.") from None
+    if content.get("schema_version") != SCHEMA_VERSION:
+        raise ValueError(
+            f"{path}: schema_version {SCHEMA_VERSION} expected. Got {content.get('schema_version')!r}. Run: dvc repro -f search."
+        )
+    if not content["searched"]:
+        raise ValueError(f"{path}: no search has run. Run: dvc repro search, with derive.genotype: search.")
+    return {cell_type: torch.tensor(rows, dtype=torch.float64) for cell_type, rows in content["op_weights"].items()}, content

@@ -1,0 +1,93 @@
+"""Around every stage: parameters, device, the tracker's row, seconds and memory, and errors as a person wants to read them."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from darts_core import tracking
+from darts_core.components import load_params
+from darts_core.config import Config
+from darts_core.engine.loop import TrainingError
+from darts_core.hardware.facts import check_arch_supported, describe
+from darts_core.hardware.provenance import provenance
+from darts_core.pipeline.places import REPORTS, write_json
+from darts_core.runtime.checkpoint import CheckpointError
+from darts_core.runtime.device import backend_name
+from darts_core.runtime.memory import PeakMemory
+from darts_core.runtime.session import Session, start
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class Stage:
+    """A running stage. ``resources`` may be filled with further seconds and MiB before the stage ends."""
+
+    name: str
+    cfg: Config
+    session: Session
+    tracker: tracking.Tracker | tracking.NullTracker
+    reports: Path
+    resources: dict[str, float]
+
+    def metrics(self, values: Mapping[str, float]) -> None:
+        """Write ``metrics.json``: deterministic results alone, since later stages may depend on it."""
+        write_json(self.reports / "metrics.json", values)
+
+    def epochs(self, costs: list[dict[str, float]]) -> None:
+        """Take the seconds of a training from its epochs, so that those before an interruption count, too."""
+        seconds = sorted(row["epoch_s"] for row in costs)
+        if seconds:
+            self.resources |= {f"{self.name}_s": sum(seconds), f"{self.name}_epoch_s": seconds[len(seconds) // 2]}
+
+    def provenance(self, *, data_hash: str) -> None:
+        """Write ``provenance.json``: device, versions, flags, seeds, hashes."""
+        config_hash = hashlib.sha256(self.cfg.model_dump_json(exclude={"tracking"}).encode()).hexdigest()
+        seeds = {"seed": self.cfg.seed, "data.split_seed": self.cfg.data.split_seed}
+        record = provenance(self.session.device, seeds=seeds, data_hash=data_hash, config_hash=config_hash)
+        write_json(self.reports / "provenance.json", record)
+
+
+@contextmanager
+def stage(name: str) -> Iterator[Stage]:
+    """Run the body as the stage ``name``; an error that the user can mend ends the process with its message and no traceback."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for chatty in ("alembic", "mlflow", "matplotlib", "fontTools", "git", "urllib3"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    try:
+        cfg = load_params()
+        session = start(cfg.runtime, seed=cfg.seed)
+        check_arch_supported(session.device)
+        with _tracked(name, cfg, session) as running:
+            yield running
+    except (ValueError, TrainingError, CheckpointError, tracking.TrackingError) as error:
+        log.debug("", exc_info=True)
+        sys.stderr.write(f"\n{name} stopped: {error}\n")
+        raise SystemExit(1) from None
+
+
+@contextmanager
+def _tracked(name: str, cfg: Config, session: Session) -> Iterator[Stage]:
+    hardware = {
+        "hw.device": describe(session.device),
+        "hw.backend": backend_name(session.device),
+        "torch.version": torch.__version__,
+    }
+    reports = REPORTS[name]
+    started = time.perf_counter()
+    with tracking.run(name, cfg, hardware=hardware) as tracker, PeakMemory(session.device) as memory:
+        reports.mkdir(parents=True, exist_ok=True)
+        running = Stage(name=name, cfg=cfg, session=session, tracker=tracker, reports=reports, resources={})
+        yield running
+        seconds = {f"{name}_s": time.perf_counter() - started}
+        write_json(reports / "resources.json", {**seconds, **memory.as_dict(name), **running.resources})
+        tracker.finish(reports)

@@ -1,0 +1,72 @@
+"""darts check: what would run, or every fault at once."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from darts_core.cli import main
+
+PRESETS = sorted((Path(__file__).parents[3] / "darts_core" / "presets").glob("*.yaml"))
+DIGITS = next(path for path in PRESETS if path.stem == "digits")
+
+
+@pytest.fixture
+def params(tmp_path, monkeypatch):
+    """A params.yaml in the working directory, equal to the digits preset."""
+    monkeypatch.chdir(tmp_path)
+    return Path(shutil.copy(DIGITS, "params.yaml"))
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_every_preset_is_right(path, capsys):
+    assert main(["check", str(path)]) == 0, capsys.readouterr().err
+    assert capsys.readouterr().out.startswith(f"{path}: ok\n")
+
+
+def test_the_file_in_the_repository_is_the_digits_preset():
+    assert (DIGITS.parents[2] / "params.yaml").read_bytes() == DIGITS.read_bytes()
+
+
+def test_a_right_file_is_summarised(params, capsys):
+    assert main(["check"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(
+        "params.yaml: ok\n  prepare_data     digits (test_fraction 0.2); 10 % of the training images kept for validation\n"
+    )
+    assert "  derive_genotype  by the method's own rule\n" in out
+    assert "  tracking         MLflow experiment 'darts'\n" in out
+
+
+def test_a_published_genotype_means_no_search(params, capsys):
+    params.write_text(params.read_text().replace("genotype: search", "genotype: DARTS_V2").replace("enabled: true", "enabled: false"))
+    assert main(["check"]) == 0
+    out = capsys.readouterr().out
+    assert "  search           no search\n" in out
+    assert "  derive_genotype  DARTS_V2, as published\n" in out
+    assert "  tracking         off\n" in out
+
+
+def test_every_fault_is_reported_with_its_line(params, capsys):
+    text = params.read_text().replace("  epochs: ", "  epoch: ", 1).replace("init_channels: 8 ", "init_channels: 0 ")
+    text = text.replace("genotype: search", "genotype: DARTS_V9").replace("[resnet20,", "[resnet21,").replace("amp: off", "amp: half")
+    params.write_text(text.replace("arch_gradient: first", "arch_gradient: third"))
+    assert main(["check"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    faults = captured.err.splitlines()
+    keys = ["space.init_channels", "method.arch_gradient", "search.epoch", "derive.genotype", "retrain.amp", "retrain.baselines"]
+    assert [fault.split(": ")[1].split(" ")[0] for fault in faults] == keys
+    lines = text.splitlines()
+    for fault, key in zip(faults, keys, strict=True):
+        number = int(fault.split(":")[1])
+        assert lines[number - 1].strip().startswith(key.partition(".")[2]), fault
+    assert "did you mean 'epochs'?" in faults[2]
+    assert "did you mean 'DARTS_V" in faults[3]
+    assert "did you mean 'resnet20'?" in faults[5]
+
+
+def test_a_missing_file_says_how_to_get_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["check"]) == 1
+    assert "params.yaml: cannot be read (No such file or directory)." in capsys.readouterr().err
