@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,8 @@ def _config(config: Config | Mapping[str, Any] | str | Path | None) -> Config:
 
 
 def _first(loader: Iterable[Any], name: str) -> tuple[Tensor, Tensor]:
+    if isinstance(loader, Iterator) or not isinstance(loader, Sized):
+        raise ValueError(f"{name}: a loader that has a length and can be iterated again and again expected. Got {type(loader).__name__}.")
     for batch in loader:
         if not (isinstance(batch, tuple | list) and len(batch) == 2 and all(isinstance(part, Tensor) for part in batch)):
             raise ValueError(f"{name}: batches of (images, labels), two tensors, expected. Got {type(batch).__name__}.")
@@ -83,10 +85,10 @@ def _first(loader: Iterable[Any], name: str) -> tuple[Tensor, Tensor]:
 
 def _channels(loader: Iterable[Any], name: str) -> int:
     images, labels = _first(loader, name)
-    if images.ndim != 4 or not images.is_floating_point() or labels.shape != images.shape[:1]:
+    if images.ndim != 4 or not images.is_floating_point() or labels.shape != images.shape[:1] or labels.dtype != torch.int64:
         raise ValueError(
-            f"{name}: float images (B, C, H, W) and labels (B,) expected. Got {images.dtype} {tuple(images.shape)} and "
-            f"{tuple(labels.shape)}."
+            f"{name}: float images (B, C, H, W) and int64 labels (B,) expected. Got {images.dtype} {tuple(images.shape)} and "
+            f"{labels.dtype} {tuple(labels.shape)}."
         )
     return images.shape[1]
 

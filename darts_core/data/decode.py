@@ -92,6 +92,14 @@ class ImageForm:
     resize: Resize = "crop"
 
 
+@contextlib.contextmanager
+def without_remarks() -> Iterator[None]:
+    """Keep PIL from warning of odd metadata while many images are decoded; what matters is raised."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def decode(data: bytes, form: ImageForm) -> tuple[NDArray[np.uint8], bool]:
     """Return an image as (C, H, W) and whether the file was grey.
 
@@ -99,7 +107,7 @@ def decode(data: bytes, form: ImageForm) -> tuple[NDArray[np.uint8], bool]:
     to 8 bit; of an animation the first frame counts. Raise ``UnreadableImageError`` for anything that does not decode.
     """
     try:
-        with _without_remarks(), Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise UnreadableImageError(f"{image.width}x{image.height} pixels; more than {MAX_PIXELS:,} are refused")
             if form.size is not None:
@@ -111,16 +119,9 @@ def decode(data: bytes, form: ImageForm) -> tuple[NDArray[np.uint8], bool]:
         raise
     except Exception as error:  # PIL's decoders raise nearly everything on broken files
         raise UnreadableImageError(_reason(error)) from None
-    array = np.asarray(_resized(flat, form))
-    return array[None] if array.ndim == 2 else array.transpose(2, 0, 1), grey
-
-
-@contextlib.contextmanager
-def _without_remarks() -> Iterator[None]:
-    """Keep PIL from warning of odd metadata; what matters is raised."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    sized = _resized(flat, form)
+    array = np.frombuffer(sized.tobytes(), dtype=np.uint8).reshape(sized.height, sized.width, form.channels)
+    return array.transpose(2, 0, 1), grey
 
 
 def _reason(error: Exception) -> str:

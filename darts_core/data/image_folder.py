@@ -11,7 +11,7 @@ import numpy as np
 
 from darts_core.data.archive import SUFFIXES, is_archive, unpack
 from darts_core.data.dataset import DATASETS, Collected, Dataset, Request, check_fraction
-from darts_core.data.decode import FileReader, FileRef, ImageForm, Resize, UnreadableImageError, decode
+from darts_core.data.decode import FileReader, FileRef, ImageForm, Resize, UnreadableImageError, decode, without_remarks
 from darts_core.data.layout import Entry, Layout, printable, read_layout
 from darts_core.data.listing import Listing, list_folder
 from darts_core.data.reading import PARALLEL_FROM_BYTES, Read, read_all
@@ -73,7 +73,7 @@ def _shape(files: Sequence[FileRef], form: ImageForm) -> tuple[int, int]:
     """Return (height, width) of the data set; without ``data.image_size`` the first readable image decides."""
     if form.size is not None:
         return form.size, form.size
-    with FileReader() as reader:
+    with without_remarks(), FileReader() as reader:
         for file in files:
             try:
                 image, _ = decode(reader.read(file), form)

@@ -21,6 +21,7 @@ class Batches:
 
     The order and every augmentation are drawn here, from ``generator`` (CPU), so ``num_workers`` changes no value. ``policy``
     None augments nothing. Each new iterator is a new epoch, with a new permutation if ``shuffle``.
+    A last shuffled batch of one image joins the one before it: BatchNorm cannot train on a single value a channel.
     """
 
     def __init__(
@@ -55,7 +56,8 @@ class Batches:
 
     def __len__(self) -> int:
         full, rest = divmod(len(self.images), self.batch_size)
-        return full + bool(rest and not self._drop_last)
+        joins = full and rest == 1 and self._shuffle
+        return full + bool(rest and not self._drop_last and not joins)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         return self.epoch(self.order())
@@ -69,8 +71,10 @@ class Batches:
         """Yield the batches of an epoch in ``order``, from batch number ``start`` on."""
         waiting: deque[tuple[Tensor, Pending]] = deque()
         ahead = max(1, _BATCHES_AHEAD_PER_WORKER * self._num_workers)
+        last = -1 if self._drop_last else len(self) - 1
         for number in range(start, len(self)):
-            index = order[number * self.batch_size : (number + 1) * self.batch_size]
+            end = len(order) if number == last else (number + 1) * self.batch_size
+            index = order[number * self.batch_size : end]
             waiting.append((index, self.images.request(index, num_workers=self._num_workers)))
             if len(waiting) >= ahead:
                 yield self._finish(*waiting.popleft())

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from darts_core.data.decode import FileReader, FileRef, ImageForm, UnreadableImageError, decode
+from darts_core.data.decode import FileReader, FileRef, ImageForm, UnreadableImageError, decode, without_remarks
 from darts_core.data.statistics import channel_sums
 from darts_core.data.workers import submit
 
@@ -38,7 +38,7 @@ def read_files(files: Sequence[FileRef], form: ImageForm, *, shape: tuple[int, i
     """Decode ``files`` here. An image that is not of ``shape`` (H, W) in the end is noted in ``other_sizes``."""
     out = Read()
     pixels = np.empty((len(files), form.channels, *shape), dtype=np.uint8)
-    with FileReader() as reader:
+    with without_remarks(), FileReader() as reader:
         for i, file in enumerate(files):
             try:
                 data = reader.read(file)
@@ -115,7 +115,7 @@ def _add(out: Read, part: Read, *, first: int) -> None:
 def decode_batch(files: Sequence[FileRef], form: ImageForm) -> NDArray[np.uint8]:
     """Return the images (B, C, H, W). Raise ``ValueError`` with the path of one that no longer decodes."""
     images = []
-    with FileReader() as reader:
+    with without_remarks(), FileReader() as reader:
         for file in files:
             try:
                 images.append(decode(reader.read(file), form)[0])

@@ -103,7 +103,7 @@ def save_network(folder: Path, entrant: Entrant, sizes: Sizes, trained: Trained)
     }
     (folder / "network.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
     for which, state in (("best", trained.best), ("last", trained.last)):
-        save_atomically(folder / f"{which}.pt", lambda path, state=state: torch.save(state, path))  # type: ignore[misc]
+        save_atomically(folder / f"{which}.pt", lambda file, state=state: torch.save(state, file))  # type: ignore[misc]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,25 +24,26 @@ class ReluConvBn(nn.Module):
 
 
 class FactorizedReduce(nn.Module):
-    """Halve the resolution by two 1x1 convolutions on the even and the odd pixels: (B, C_in, H, W) -> (B, C_out, ceil(H/2), ceil(W/2)).
+    """Halve the resolution by two 1x1 convolutions, of the even and of the odd pixels: (B, C_in, H, W) -> (B, C_out, ceil(H/2), ceil(W/2)).
 
-    An odd height or width is padded with one zero row or column, which the reference cannot do; even ones give its numbers.
+    An odd height or width is padded with one zero row or column, which the reference cannot do; even ones give its numbers. The pixels are
+    picked before they are convolved: a strided 1x1 convolution of channels-last images to fewer than four channels writes outside its
+    memory in the CPU library of torch 2.14.1.
     """
 
     def __init__(self, channels_in: int, channels_out: int, *, affine: bool) -> None:
         super().__init__()
         half = channels_out // 2
-        self.conv1 = nn.Conv2d(channels_in, half, 1, stride=2, bias=False) if half else None
-        self.conv2 = nn.Conv2d(channels_in, channels_out - half, 1, stride=2, bias=False)
+        self.conv1 = nn.Conv2d(channels_in, half, 1, bias=False) if half else None
+        self.conv2 = nn.Conv2d(channels_in, channels_out - half, 1, bias=False)
         self.bn = nn.BatchNorm2d(channels_out, affine=affine)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output."""
         x = F.relu(x)
         height, width = x.shape[-2:]
-        shifted = F.pad(x, (0, width % 2, 0, height % 2))[:, :, 1:, 1:]
-        out = self.conv2(shifted)
-        return self.bn(out if self.conv1 is None else torch.cat([self.conv1(x), out], dim=1))
+        out = self.conv2(F.pad(x, (0, width % 2, 0, height % 2))[:, :, 1::2, 1::2])
+        return self.bn(out if self.conv1 is None else torch.cat([self.conv1(x[:, :, ::2, ::2]), out], dim=1))
 
 
 class SeparableConv(nn.Module):

@@ -42,7 +42,7 @@ class _Depthwise(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
+        x, weight = (saved.to(grad.dtype) for saved in ctx.saved_tensors)  # another one under autocast, which is off by now
         wants_x, wants_weight = ctx.needs_input_grad[:2]
         grad_x = _input_grad(grad, x, weight, *ctx.geometry) if wants_x else None
         grad_weight = _weight_grad(grad, x, weight, *ctx.geometry) if wants_weight else None

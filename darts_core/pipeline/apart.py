@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,20 +24,23 @@ _outlet: list[Any] = []  # the queue to the process that started this one
 def run_apart(work: Callable[[Any, str], None], argument: Any, names: Sequence[str], *, processes: int, log: Log) -> None:
     """Call ``work(argument, name)`` for every name, ``processes`` at a time; hand on what the workers :func:`report`.
 
-    ``work`` is a function of a module, ``argument`` anything that can be sent to another process. The first error ends the rest and is
-    raised; a worker that was killed raises ``TrainingError``.
+    ``work`` is a function of a module, ``argument`` anything that can be sent to another process. The first error, of a worker or of
+    ``log``, ends the rest at once and is raised; a worker that was killed raises ``TrainingError``.
     """
     context = multiprocessing.get_context("spawn")
-    messages = context.Queue()
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_start, initargs=(messages, os.getpid())) as pool:
-        futures = [pool.submit(work, argument, name) for name in names]
+    messages = context.SimpleQueue()  # a message is through when put returns, so none is missing when its worker is done
+    is_over = context.RawValue("b", False)  # without a lock, which a killed worker could take with it
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_start, initargs=(messages, is_over, os.getpid())) as pool:
         try:
-            _follow(futures, messages, log)
+            _follow([pool.submit(work, argument, name) for name in names], messages, log)
         except BrokenProcessPool:
             raise TrainingError(
                 "A training process was killed, perhaps because memory ran out. Lower runtime.processes or retrain.batch_size and run "
                 "the command again: finished epochs are kept."
             ) from None
+        except BaseException:
+            is_over.value = True
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -59,18 +61,15 @@ def _follow(futures: Sequence[Future[None]], messages: Any, log: Log) -> None:
 
 
 def _drain(messages: Any, log: Log) -> None:
-    while True:
-        try:
-            log(*messages.get_nowait())
-        except queue.Empty:
-            return
+    while not messages.empty():
+        log(*messages.get())
 
 
-def _start(messages: Any, parent: int) -> None:
+def _start(messages: Any, is_over: Any, parent: int) -> None:
     _outlet[:] = [messages]
 
     def end_with_parent() -> None:
-        while os.getppid() == parent:
+        while os.getppid() == parent and not is_over.value:
             time.sleep(_POLL_S)
         os._exit(1)
 

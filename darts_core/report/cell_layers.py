@@ -64,7 +64,8 @@ def arrange(cell: Cell) -> tuple[Layers, list[list[float]]]:
     The last layer holds one lane a concatenated state. Nodes of a layer stay in their order; lanes move.
     """
     starts = (frozenset[int](), frozenset({1}), frozenset(range(1, len(cell.nodes) + 2)), frozenset(range(len(cell.nodes) + 2)))
-    found = [_improve(cell, _sort_edges(cell, _initial(cell, below=below))) for below in starts]
+    begun = dict.fromkeys(_sort_edges(cell, _initial(cell, below=below)) for below in starts)
+    found = dict.fromkeys(_improve(cell, layers) for layers in begun)
     placed = [(layers, _place(cell, layers, sweeps=200)) for layers in found]
     return min(placed, key=lambda pair: round(_cost(pair[0], pair[1], cell), 6))
 
@@ -162,23 +163,27 @@ def _place(cell: Cell, layers: Layers, *, sweeps: int) -> list[list[float]]:
     channels = [links(cell, left, right) for left, right in pairwise(layers)]
     order = [*range(1, len(layers)), *range(len(layers) - 2, -1, -1)]
     for _ in range(sweeps):
+        before = [y for row in heights for y in row]
         for index in order:
             heights[index] = _settle(index, layers[index], heights, channels)
+        if max(abs(y - was) for y, was in zip((y for row in heights for y in row), before)) < 1e-6:
+            break
     return heights
 
 
 def _settle(index: int, layer: Sequence[Band], heights: Sequence[Sequence[float]], channels: Sequence[Sequence[Link]]) -> list[float]:
-    pulls: list[list[tuple[float, float]]] = [[(heights[index][i], 1e-3)] for i in range(len(layer))]  # where to, how strongly
+    strengths = [1e-3] * len(layer)  # a band without wires stays where it is
+    pulls = [1e-3 * y for y in heights[index]]
     if index > 0:
         for link in channels[index - 1]:
-            pulls[link.end].append((heights[index - 1][link.start] - link.offset, link.strength))
+            strengths[link.end] += link.strength
+            pulls[link.end] += link.strength * (heights[index - 1][link.start] - link.offset)
     if index < len(channels):
         for link in channels[index]:
-            pulls[link.start].append((heights[index + 1][link.end] + link.offset, link.strength))
-    strengths = [sum(strength for _, strength in pull) for pull in pulls]
-    desired = [sum(y * strength for y, strength in pull) / total for pull, total in zip(pulls, strengths)]
+            strengths[link.start] += link.strength
+            pulls[link.start] += link.strength * (heights[index + 1][link.end] + link.offset)
     gaps = [(a.height + b.height) / 2 for a, b in pairwise(layer)]
-    return spread(desired, gaps, strengths)
+    return spread([pull / strength for pull, strength in zip(pulls, strengths)], gaps, strengths)
 
 
 def _cost(layers: Layers, heights: Sequence[Sequence[float]], cell: Cell) -> float:

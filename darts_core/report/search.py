@@ -15,7 +15,7 @@ from darts_core.report.history import plot_history
 Rows = Sequence[Mapping[str, Any]]
 ALPHA_COLUMNS = ("epoch", "cell", "edge", "op", "weight")
 HISTORY_COLUMNS = ("epoch", "train_loss", "train_acc", "arch_loss", "valid_loss", "valid_acc", "lr")
-HEATMAPS = 10
+HEATMAPS = 5
 
 
 def save_tables(history: Rows, alphas: Rows, costs: Rows, folder: Path) -> None:
@@ -34,7 +34,7 @@ def save_tables(history: Rows, alphas: Rows, costs: Rows, folder: Path) -> None:
 
 
 def draw_search(history: Rows, alphas: Rows, folder: Path) -> None:
-    """Draw the history, each cell's mean weights, and heatmaps of at most ten epochs (``alpha_<cell>_epoch_<n>.png``)."""
+    """Draw the history, each cell's mean weights, and heatmaps of at most five epochs (``alpha_<cell>_epoch_<n>.png``)."""
     plot_history(pd.DataFrame(history), folder / "history.png", title="Search")
     frame = pd.DataFrame(alphas, columns=list(ALPHA_COLUMNS))
     epochs = sorted(frame["epoch"].unique())

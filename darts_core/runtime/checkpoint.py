@@ -6,10 +6,11 @@ import hashlib
 import json
 import os
 import shutil
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from filelock import FileLock, Timeout
@@ -53,7 +54,7 @@ class Checkpoint:
 
     def save(self, name: str, state: Mapping[str, Any]) -> None:
         """Write ``state`` (tensors, numbers, strings, containers of them) as ``name``; a reader sees the old or the new one, never half."""
-        save_atomically(self.folder / f"{name}.pt", lambda path: torch.save(dict(state), path))
+        save_atomically(self.folder / f"{name}.pt", lambda file: torch.save(dict(state), file))
 
     def load(self, name: str) -> dict[str, Any] | None:
         """Return the state saved as ``name``, tensors on the CPU, or None. Raise ``CheckpointError`` where the file is damaged."""
@@ -61,9 +62,13 @@ class Checkpoint:
         if not path.exists():
             return None
         try:
+            with zipfile.ZipFile(path) as archive:  # torch.load does not look at the checksums that torch.save writes
+                if (part := archive.testzip()) is not None:
+                    raise zipfile.BadZipFile(part)
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:
-            raise CheckpointError(f"{path} cannot be read ({error}). Delete it to start this stage from the beginning.") from error
+        except Exception as error:  # its text is not shown: of a damaged file torch thinks that it might be loaded unsafely
+            why = f"{type(error).__name__}: damaged, or not a checkpoint"
+            raise CheckpointError(f"{path} cannot be read ({why}). Delete it to start this stage from the beginning.") from error
         return state
 
     def clear(self) -> None:
@@ -71,12 +76,16 @@ class Checkpoint:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def save_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, force it to the disk and rename it."""
+def save_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, force it to the disk and rename it.
+
+    ``write`` gets the open file: given a name, ``torch.save`` would store it, and equal weights would be unequal files.
+    """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        write(temporary)
-        with temporary.open("rb") as file:
+        with temporary.open("wb") as file:
+            write(file)
+            file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:

@@ -41,9 +41,13 @@ class CellSpace:
             raise ValueError(f"space.primitives names an operation twice: {list(self.primitives)}.")
         if not set(self.primitives) - {"none"}:
             raise ValueError(f"space.primitives must hold an operation beside 'none'. Got {list(self.primitives)}.")
-        for key in ("nodes", "init_channels", "layers"):
+        for key in ("nodes", "init_channels"):
             if getattr(self, key) < 1:
                 raise ValueError(f"space.{key} must be at least 1. Got {getattr(self, key)}.")
+        if self.layers < 3:
+            raise ValueError(
+                f"space.layers must be at least 3, for the supernet to have a normal cell beside two reductions. Got {self.layers}."
+            )
 
     @property
     def edge_names(self) -> list[str]:

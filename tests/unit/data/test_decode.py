@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from darts_core.data import decode as module
-from darts_core.data.decode import FileReader, FileRef, ImageForm, UnreadableImageError, decode
+from darts_core.data.decode import FileReader, FileRef, ImageForm, UnreadableImageError, decode, without_remarks
 
 RGB = ImageForm(3)
 GREY = ImageForm(1)
@@ -205,7 +205,7 @@ def test_a_decompression_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     data = saved(Image.fromarray(COLOURS))
     header = b"IHDR" + struct.pack(">II", 60000, 60000) + data[24:29]
     bomb = data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:]
-    with pytest.raises(UnreadableImageError, match="3600000000 pixels"):
+    with without_remarks(), pytest.raises(UnreadableImageError, match="3600000000 pixels"):
         decode(bomb, GREY)
     monkeypatch.setattr(module, "MAX_PIXELS", 34)
     with pytest.raises(UnreadableImageError, match="7x5 pixels; more than 34"):

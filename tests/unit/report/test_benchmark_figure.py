@@ -48,3 +48,7 @@ def test_nothing_to_draw_is_an_error(tmp_path):
         plot_benchmark(table().drop(columns="p90_ms"), tmp_path / "benchmark.png", device="cpu")
     with pytest.raises(ValueError, match=r"lower benchmark_hw\.batch_sizes"):
         plot_benchmark(table().assign(median_ms=math.nan), tmp_path / "benchmark.png", device="cpu")
+
+
+def test_the_file_is_written(tmp_path, png_size):
+    assert min(png_size(plot_benchmark(table(), tmp_path / "new" / "benchmark.png", device="cpu"))) > 500

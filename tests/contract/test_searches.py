@@ -1,0 +1,96 @@
+"""Every method in every space: three steps, what they move, and a genotype that can be built."""
+
+import itertools
+import json
+import typing
+
+import pytest
+import torch
+
+from darts_core.config import SearchConfig
+from darts_core.genotype import CELL_TYPES, Genotype
+from darts_core.methods import METHODS
+from darts_core.search.steps import Bilevel
+from darts_core.spaces import SPACES
+
+SMALL = {"init_channels": 2, "layers": 3, "nodes": 2}
+
+
+def choices(registry, name):
+    """Every combination of the options that are a choice between words; the others keep their defaults."""
+    options = {key: typing.get_args(hint) for key, hint in registry.types(name).items() if typing.get_origin(hint) is typing.Literal}
+    return [dict(zip(options, values)) for values in itertools.product(*options.values())]
+
+
+CASES = [
+    pytest.param(method, m, space, s, id="-".join([method, *m.values(), space, *s.values()]))
+    for method in METHODS
+    for m in choices(METHODS, method)
+    for space in SPACES
+    for s in choices(SPACES, space)
+]
+
+
+def build_space(name, options):
+    return SPACES.build(name, {**{key: value for key, value in SMALL.items() if key in SPACES.options(name)}, **options})
+
+
+def batch(number):
+    generator = torch.Generator().manual_seed(number)
+    return torch.randn(6, 3, 16, 16, generator=generator), torch.randint(4, (6,), generator=generator)
+
+
+@pytest.mark.parametrize(("method", "method_options", "space", "space_options"), CASES)
+def test_three_steps_and_a_genotype(method, method_options, space, space_options):
+    torch.manual_seed(0)
+    method, space = METHODS.build(method, method_options), build_space(space, space_options)
+    supernet = space.supernet(
+        in_channels=3, num_classes=4, relax=method.relax, mixed=method.mixed, generator=torch.Generator().manual_seed(0)
+    )
+    steps = Bilevel(supernet, method, SearchConfig())
+    alphas, weights = supernet.arch_parameters(), list(supernet.weights().values())
+    for number in range(3):
+        before = [p.detach().clone() for p in alphas], [p.detach().clone() for p in weights]
+        gradients = []
+        hook = steps.arch_optimizer.register_step_pre_hook(
+            lambda optimizer, args, kwargs, seen=gradients: seen.extend(alpha.grad for alpha in alphas)
+        )
+        loss = steps.arch_step(train=batch(number), valid=batch(number + 10), lr=0.025)
+        hook.remove()
+        assert loss.isfinite()
+        assert all(grad is not None and grad.isfinite().all() for grad in gradients)
+        assert any(grad.any() for grad in gradients), "the alphas feel the loss"
+        assert any(not torch.equal(old, p) for old, p in zip(before[0], alphas)), "the arch step moves the alphas"
+        assert all(torch.equal(old, p) for old, p in zip(before[1], weights)), "and no weight"
+        before = [p.detach().clone() for p in alphas], [p.detach().clone() for p in weights]
+        taken = steps.weight_step(batch(number), lr=0.025)
+        assert taken.loss.isfinite()
+        assert taken.grad_norm.isfinite()
+        assert all(torch.equal(old, p) for old, p in zip(before[0], alphas)), "the weight step moves no alpha"
+        assert any(not torch.equal(old, p) for old, p in zip(before[1], weights)), "but weights"
+    check_genotype(method.derive(supernet.mixture(), primitives=supernet.primitives, nodes=space.nodes, space=space.name), space)
+
+
+def check_genotype(genotype, space):
+    space.check(genotype)
+    assert Genotype.from_dict(json.loads(json.dumps(genotype.to_dict()))) == genotype
+    assert all(edge.op != "none" for cell_type in CELL_TYPES for _, edge in genotype.cell(cell_type).edges)
+    network = space.network(genotype, in_channels=3, num_classes=4, init_channels=2, layers=3)
+    network(batch(0)[0]).logsumexp(1).sum().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
+
+
+@pytest.mark.parametrize("name", SPACES.names())
+def test_every_space_draws_genotypes_that_it_can_build(name):
+    space = build_space(name, {})
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(5):
+        check_genotype(space.random_genotype(generator), space)
+    assert space.num_cells() > 1
+
+
+@pytest.mark.parametrize("registry", [METHODS, SPACES], ids=lambda registry: registry.kind)
+def test_every_entry_says_what_it_is_and_where_it_comes_from(registry):
+    for name in registry:
+        assert registry.summary(name)
+        assert "arXiv" in registry.summary(name) or "et al." in registry.summary(name)

@@ -1,0 +1,20 @@
+"""The comparison with the published reference's numbers, as tests; all of it: ``python -m tests.oracle.check_reference FOLDER``."""
+
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from tests.oracle.reference import CHECKS
+
+REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
+# Counting the MACs of all published networks takes minutes: here two genotypes (parameters, with the head, MACs; CIFAR, ImageNet).
+FIRST = {"params_and_macs.json": 12}
+
+
+@pytest.mark.skipif(not REFERENCE.is_dir(), reason=f"{REFERENCE} is not there")
+@pytest.mark.parametrize("title", CHECKS)
+def test_reference(title):
+    outcomes = list(islice(CHECKS[title](REFERENCE), FIRST.get(title)))
+    assert outcomes
+    assert [f"{name}: {fault}" for name, fault in outcomes if fault is not None] == []

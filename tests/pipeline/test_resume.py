@@ -1,0 +1,104 @@
+"""kill -9 in the middle of a stage, the same command again: on the CPU the result is bit for bit that of an uninterrupted run."""
+
+import hashlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PARAMS = """
+data: {name: digits, valid_fraction: 0.1}
+space: {name: darts_cnn, init_channels: 2, layers: 3, nodes: 2, primitives: [none, max_pool_3x3, skip_connect, sep_conv_3x3]}
+search: {epochs: 3, batch_size: 64, data_fraction: 0.4}
+retrain: {epochs: 3, batch_size: 128, init_channels: 4, layers: 2, drop_path_prob: 0.3, baselines: [], random_genotypes: 1}
+runtime: {device: cpu, num_threads: 1, num_workers: 0, processes: PROCESSES, progress: lines}
+tracking: {enabled: false}
+"""
+
+
+def command(stage: str, folder: Path) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    environment.pop("DVC_ROOT", None)
+    return subprocess.Popen(
+        [sys.executable, "-m", f"stages.{stage}"], cwd=folder, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+
+
+def run(stage: str, folder: Path) -> str:
+    process = command(stage, folder)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    return errors
+
+
+def kill_after(stage: str, folder: Path, *, line: str) -> str:
+    """Start the stage and kill it as soon as a line that matches has been written; return what it had written."""
+    process = command(stage, folder)
+    seen = ""
+    for text in process.stderr:
+        seen += text
+        if re.search(line, text):
+            process.send_signal(signal.SIGKILL)
+            break
+    process.stderr.close()
+    assert process.wait(timeout=60) == -signal.SIGKILL, seen
+    return seen
+
+
+def digest(folder: Path) -> str:
+    found = hashlib.sha256()
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    assert files, f"{folder} holds nothing to compare"
+    for path in files:
+        found.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
+    return found.hexdigest()
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    (folder / "params.yaml").write_text(PARAMS.replace("PROCESSES", "1"))
+    for stage in ("prepare_data", "search", "derive_genotype", "retrain"):
+        run(stage, folder)
+    return folder
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_killed_run_ends_like_an_uninterrupted_one(uninterrupted, tmp_path, processes):
+    (tmp_path / "params.yaml").write_text(PARAMS.replace("PROCESSES", str(processes)))
+    run("prepare_data", tmp_path)
+    kill_after("search", tmp_path, line=r"^search  2/3 ")
+    assert not (tmp_path / "data/search").exists()
+    resumed = run("search", tmp_path)
+    assert "search  1/3" not in resumed, "at most one epoch is repeated"
+    assert digest(tmp_path / "data/search") == digest(uninterrupted / "data/search")
+    run("derive_genotype", tmp_path)
+    kill_after("retrain", tmp_path, line=r"^retrain random_0  1/3 ")
+    if processes > 1:
+        time.sleep(1.5)  # the workers see that the stage is gone and end, too
+    run("retrain", tmp_path)
+    assert digest(tmp_path / "data/retrain") == digest(uninterrupted / "data/retrain")
+    assert not list((tmp_path / ".checkpoints").rglob("*.pt")), "nothing is left behind when the stage is done"
+
+
+def test_a_second_writer_is_refused(uninterrupted, tmp_path):
+    (tmp_path / "params.yaml").write_text(PARAMS.replace("PROCESSES", "1").replace("epochs: 3", "epochs: 50"))
+    run("prepare_data", tmp_path)
+    first = command("search", tmp_path)
+    try:
+        next(line for line in first.stderr if line.startswith("search  1/50"))
+        second = command("search", tmp_path)
+        _, errors = second.communicate(timeout=120)
+        assert second.returncode == 1
+        assert "is in use: another process runs this stage" in errors
+        assert "Traceback" not in errors
+    finally:
+        first.kill()
+        first.stderr.close()
+        first.wait()

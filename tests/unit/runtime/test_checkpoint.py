@@ -1,0 +1,169 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from darts_core.runtime.checkpoint import Checkpoint, CheckpointError, fingerprint, save_atomically
+
+ROOT = Path(__file__).parents[3]
+WRITER = """
+import os, signal, sys
+from pathlib import Path
+from darts_core.runtime import checkpoint
+
+def half(state, path):
+    Path(path).write_bytes(b"half of a sta")
+    sys.stdout.write("writing\\n")
+    sys.stdout.flush()
+    sys.stdin.read()
+
+with checkpoint.Checkpoint("search", {"seed": 0}, root=Path(sys.argv[1])) as own:
+    own.save("search", {"epoch": 1})
+    checkpoint.torch.save = half
+    own.save("search", {"epoch": 2})
+"""
+
+
+def open_at(root, **content):
+    return Checkpoint("search", content or {"seed": 0}, root=root)
+
+
+def test_every_kind_of_state_comes_back(tmp_path):
+    state = {
+        "tensor": torch.arange(6.0).view(2, 3),
+        "strides": torch.zeros(2, 3, 4, 4).to(memory_format=torch.channels_last),
+        "generator": torch.Generator().manual_seed(3).get_state(),
+        "nested": {"list": [1, 2.5, "x", None, True], "tuple": (1, 2)},
+        0: "a key that is a number, as optimisers have them",
+    }
+    with open_at(tmp_path) as checkpoint:
+        assert checkpoint.load("search") is None
+        checkpoint.save("search", state)
+        loaded = checkpoint.load("search")
+    assert torch.equal(loaded.pop("tensor"), state.pop("tensor"))
+    assert torch.equal(loaded.pop("generator"), state.pop("generator"))
+    assert loaded.pop("strides").stride() == state.pop("strides").stride()
+    assert loaded == state
+
+
+def test_the_last_state_counts_and_names_are_apart(tmp_path):
+    with open_at(tmp_path) as checkpoint:
+        for epoch in (1, 2):
+            checkpoint.save("searched", {"epoch": epoch})
+        checkpoint.save("resnet20", {"epoch": 7})
+        assert checkpoint.load("searched") == {"epoch": 2}
+        assert checkpoint.load("resnet20") == {"epoch": 7}
+
+
+def test_other_parameters_are_another_checkpoint(tmp_path):
+    with open_at(tmp_path, seed=0) as one, open_at(tmp_path, seed=1) as other:
+        one.save("search", {"epoch": 1})
+        assert other.load("search") is None
+
+
+def test_a_fingerprint_depends_on_content_alone():
+    assert fingerprint({"a": 1, "b": [1, 2]}) == fingerprint({"b": [1, 2], "a": 1})
+    assert fingerprint({"a": 1}) != fingerprint({"a": 2})
+    assert len(fingerprint({})) == 16
+
+
+def test_a_crash_while_writing_leaves_the_old_state(tmp_path, monkeypatch):
+    def crash(state, path):
+        Path(path).write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    with open_at(tmp_path) as checkpoint:
+        checkpoint.save("search", {"epoch": 1})
+        with monkeypatch.context() as patch:
+            patch.setattr(torch, "save", crash)
+            with pytest.raises(OSError, match="No space left"):
+                checkpoint.save("search", {"epoch": 2})
+        assert checkpoint.load("search") == {"epoch": 1}
+        assert [path.name for path in checkpoint.folder.iterdir()] == ["search.pt"], "the half file is removed"
+
+
+def test_a_writer_refuses_others_until_it_is_killed_and_what_it_was_writing_does_not_count(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", WRITER, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True) as writer:
+        try:
+            assert writer.stdout.readline() == "writing\n"
+            with (
+                pytest.raises(CheckpointError, match=r"is in use: another process runs this stage with these parameters"),
+                open_at(tmp_path),
+            ):
+                pass
+            with open_at(tmp_path, seed=1) as other:
+                assert other.load("search") is None, "other parameters are free"
+        finally:
+            writer.send_signal(signal.SIGKILL)
+    with open_at(tmp_path) as successor:
+        assert successor.load("search") == {"epoch": 1}
+        successor.save("search", {"epoch": 3})
+        assert successor.load("search") == {"epoch": 3}
+
+
+def test_the_lock_ends_with_the_block_also_after_an_error(tmp_path):
+    with pytest.raises(KeyError), open_at(tmp_path):
+        raise KeyError
+    with open_at(tmp_path), pytest.raises(CheckpointError, match="in use"), open_at(tmp_path):
+        pass
+    with open_at(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "one byte", "all bytes", "text"])
+def test_a_damaged_file_is_named(tmp_path, damage):
+    with open_at(tmp_path) as checkpoint:
+        checkpoint.save("search", {"epoch": 1, "weights": torch.full((50,), 3.0)})
+        path = checkpoint.folder / "search.pt"
+        whole = path.read_bytes()
+        at = whole.index(torch.full((50,), 3.0).numpy().tobytes()) + 10
+        damaged = {
+            "empty": b"",
+            "cut": whole[: len(whole) // 2],
+            "one byte": whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :],
+            "all bytes": bytes(byte ^ 255 for byte in whole),
+            "text": b"not a checkpoint",
+        }
+        path.write_bytes(damaged[damage])
+        with pytest.raises(
+            CheckpointError, match=r"search\.pt cannot be read .* Delete it to start this stage from the beginning\."
+        ) as error:
+            checkpoint.load("search")
+        assert "weights_only" not in str(error.value), "torch's advice to load it unsafely is not passed on"
+
+
+class Evil:
+    def __reduce__(self):
+        return os.mkdir, (f"{os.environ['EVIL']}/ran",)
+
+
+def test_nothing_is_unpickled(tmp_path, monkeypatch):
+    monkeypatch.setenv("EVIL", str(tmp_path))
+    with open_at(tmp_path) as checkpoint:
+        checkpoint.save("search", {"epoch": Evil()})
+        with pytest.raises(CheckpointError, match="cannot be read"):
+            checkpoint.load("search")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_clear_leaves_no_state(tmp_path):
+    with open_at(tmp_path) as checkpoint:
+        checkpoint.save("search", {"epoch": 1})
+        checkpoint.clear()
+        assert checkpoint.load("search") is None
+        assert not list(tmp_path.rglob("*.pt"))
+        checkpoint.clear()
+
+
+def test_save_atomically_replaces(tmp_path):
+    path = tmp_path / "best.pt"
+    for text in ("one", "two"):
+        save_atomically(path, lambda file, text=text: file.write(text.encode()))
+    assert path.read_text() == "two"
+    assert list(tmp_path.iterdir()) == [path]

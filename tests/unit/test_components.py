@@ -1,0 +1,58 @@
+import pytest
+
+from darts_core.components import build_method, build_space, load_params
+from darts_core.config import Config, ConfigError
+from darts_core.search.derive import DERIVE_RULES
+from darts_core.search.relax import softmax
+
+
+def write(tmp_path, text):
+    path = tmp_path / "params.yaml"
+    path.write_text("data: {name: digits}\n" + text)
+    return path
+
+
+def test_space_and_method_are_built_as_the_file_says(tmp_path):
+    cfg = load_params(
+        write(
+            tmp_path, "space: {name: darts_cnn, nodes: 2, primitives: [none, skip_connect]}\nmethod: {name: darts, arch_gradient: exact}\n"
+        )
+    )
+    assert build_space(cfg).nodes == 2
+    assert build_space(cfg).primitives == ("none", "skip_connect")
+    assert type(build_method(cfg).arch_gradient).__name__ == "Exact"
+    assert build_method(cfg).relax is softmax
+
+
+def test_a_derivation_rule_takes_the_place_of_the_methods_own(monkeypatch):
+    def other(op_EO, *, primitives, nodes, space):
+        raise NotImplementedError
+
+    monkeypatch.setitem(DERIVE_RULES._factories, "other", other)
+    cfg = Config.model_validate({"data": {"name": "digits"}, "derive": {"rule": "other"}})
+    assert build_method(cfg).derive is other
+    assert build_method(Config.model_validate({"data": {"name": "digits"}})).derive is DERIVE_RULES.get("strongest_edges")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("derive: {genotype: DARTS_V3}", 2, r"derive.genotype: no published genotype is called 'DARTS_V3' \(did you mean 'DARTS_V"),
+        ("derive: {rule: strongest}", 2, "derive.rule: no derivation rule is called 'strongest'"),
+        ("retrain: {baselines: [resnet2O]}", 2, r"retrain.baselines: no .* is called 'resnet2O' \(did you mean 'resnet20'\?\)"),
+        ("\nspace: {name: darts_cnn, primitives: [none]}", 3, "space.primitives must hold an operation beside 'none'"),
+        ("space: {name: darts_cnn, layers: 2}", 2, "space.layers must be at least 3"),
+        ("method: {name: darts, arch_gradient: second}", 2, "method.arch_gradient: must be 'first', 'unrolled' or 'exact'"),
+        ("method: {name: dart}", 2, r"method.name: no method is called 'dart' \(did you mean 'darts'\?\)"),
+    ],
+)
+def test_a_name_that_does_not_exist_is_found_with_its_line(tmp_path, text, line, message):
+    with pytest.raises(ConfigError, match=rf"params.yaml:{line}: .*{message}"):
+        load_params(write(tmp_path, text + "\n"))
+
+
+def test_all_faults_are_listed_at_once(tmp_path):
+    with pytest.raises(ConfigError) as error:
+        load_params(write(tmp_path, "derive: {genotype: x, rule: y}\nretrain: {baselines: [z]}\nspace: {name: darts_cnn, nodes: 0}\n"))
+    lines = str(error.value).splitlines()
+    assert [line.split(":")[1] for line in lines if "params.yaml:" in line] == ["2", "2", "3", "4"]
