@@ -33,7 +33,8 @@ def search_architecture(
     ``Config``, the path of a ``params.yaml`` or a mapping of its sections, of which ``seed``, ``space``, ``method`` and ``search`` count
     (what batches are, the loaders decide); None takes the reference's settings. Without ``num_classes`` the labels of one pass over both
     loaders tell it.
-    Raise ``ConfigError`` for a fault in ``config``, ``ValueError`` for batches of another form, ``TrainingError`` where training diverges.
+    Raise ``ConfigError`` for a fault in ``config``, ``ValueError`` for batches of another form or labels outside the classes,
+    ``TrainingError`` where training diverges.
     """
     cfg = _config(config)
     place = resolve(device)
@@ -41,6 +42,7 @@ def search_architecture(
     if _channels(valid_loader, "valid_loader") != channels:
         raise ValueError(f"valid_loader: images of {channels} channels expected, as train_loader has them.")
     classes = num_classes or 1 + max(_largest_label(loader) for loader in (train_loader, valid_loader))
+    train, valid = _Checked(train_loader, "train_loader", classes), _Checked(valid_loader, "valid_loader", classes)
     space, method = build_space(cfg), build_method(cfg)
     with seeded(cfg.seed, "search weights"):
         supernet = space.supernet(
@@ -54,12 +56,33 @@ def search_architecture(
         supernet,
         method,
         space=space,
-        data=SearchData(train=train_loader, valid=_endless(valid_loader), held_out=valid_loader),
+        data=SearchData(train=train, valid=_endless(valid), held_out=valid),
         cfg=cfg.search,
         device=place,
         memory_format=torch.channels_last if place.type == "cpu" else torch.contiguous_format,
         progress="auto" if verbose else "off",
     )
+
+
+class _Checked:
+    """A loader whose labels are looked at: a GPU would abort at one outside the classes, and cross entropy leaves -100 out in silence."""
+
+    def __init__(self, loader: Loader, name: str, num_classes: int) -> None:
+        self._loader = loader
+        self._name = name
+        self._num_classes = num_classes
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        for images, labels in self._loader:
+            if int(labels.min()) < 0 or int(labels.max()) >= self._num_classes:
+                raise ValueError(
+                    f"{self._name}: labels 0 to {self._num_classes - 1} expected. Got {int(labels.min())} to {int(labels.max())}. "
+                    "Number the classes from 0, or correct num_classes."
+                )
+            yield images, labels
 
 
 def _config(config: Config | Mapping[str, Any] | str | Path | None) -> Config:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import yaml
 
 from darts_core.cli.command import Command
 
@@ -20,11 +23,30 @@ def declare(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Report every fault of the file with its line, or summarise what it says."""
     from darts_core.components import COMPONENTS, cross_check
-    from darts_core.config import load
+    from darts_core.config import ConfigError, load
 
     cfg = load(args.file, components=COMPONENTS, cross_check=cross_check)
+    if faults := _missing_for_dvc(Path(args.file)):
+        raise ConfigError("\n".join(faults))
     sys.stdout.write(f"{args.file}: ok\n{summary(cfg)}")
     return 0
+
+
+def _missing_for_dvc(path: Path) -> list[str]:
+    """Return a fault for every key that the dvc.yaml beside ``path`` names and ``path`` leaves out: DVC knows no defaults."""
+    pipeline = path.with_name("dvc.yaml")
+    if not pipeline.exists():
+        return []
+    from darts_core.config import yaml_lines
+
+    stages = (yaml.safe_load(pipeline.read_text(encoding="utf-8")) or {}).get("stages", {}).values()
+    named = {key for stage in stages for key in stage.get("params", ()) if isinstance(key, str)}
+    document = yaml_lines.read(path.read_text(encoding="utf-8-sig"), source=str(path))
+    absent = {key if key.partition(".")[0] in document.entries else key.partition(".")[0] for key in named if key not in document.entries}
+    return [
+        f"{path}:{document.line_of(key)}: {key}: missing. It has a default, but dvc.yaml names it, and DVC stops without it: write it out."
+        for key in sorted(absent, key=document.line_of)
+    ]
 
 
 def summary(cfg: Config) -> str:

@@ -28,11 +28,10 @@ def resnet20(*, in_channels: int, num_classes: int, image_size: int) -> ResNet20
 def mobilenet_v2(*, in_channels: int, num_classes: int, image_size: int) -> MobileNetV2:
     """MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381), 2.24 M parameters; strides by image size.
 
-    Halvings of the resolution: 2 from 8 pixels, 3 from 16 (usual on CIFAR), 4 from 48, and all 5 of the paper from 96: the last
-    feature map is at least 2x2.
+    Halvings of the resolution: 3 below 48 pixels (usual on CIFAR), 4 from there, and all 5 of the paper from 96.
     """
     _check(in_channels, num_classes, image_size)
-    halvings = 5 if image_size >= LARGE_IMAGE_SIZE else 4 if image_size >= 48 else 3 if image_size >= 16 else 2
+    halvings = 5 if image_size >= LARGE_IMAGE_SIZE else 4 if image_size >= 48 else 3
     return MobileNetV2(in_channels=in_channels, num_classes=num_classes, halvings=halvings)
 
 

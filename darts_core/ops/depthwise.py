@@ -1,7 +1,7 @@
 """Depthwise convolution with a backward pass that does not fall off a cliff on the CPU.
 
-oneDNN has no good kernel for the gradients of a dilated depthwise convolution, nor for the weight gradient on a few pixels: up to 40
-times the forward (torch 2.14.1). The same sums are written here as a forward convolution and as one product a tap. Results equal
+oneDNN has no good kernel for the gradients of a dilated depthwise convolution, nor for the weight gradient on fewer pixels than taps: up to
+40 times the forward (torch 2.14.1). The same sums are written here as a forward convolution and as one product a tap. Results equal
 ``nn.Conv2d`` to rounding; double backward works. On a GPU, and where no gradient is needed, it is ``nn.Conv2d``.
 """
 
@@ -12,8 +12,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-_FEW_PIXELS = 16
 
 
 class DepthwiseConv2d(nn.Conv2d):
@@ -57,7 +55,7 @@ def _input_grad(grad: Tensor, x: Tensor, weight: Tensor, stride: int, padding: i
 
 
 def _weight_grad(grad: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int, dilation: int) -> Tensor:
-    if dilation == 1 and grad.shape[-2] * grad.shape[-1] > _FEW_PIXELS:
+    if dilation == 1 and grad.shape[-2] * grad.shape[-1] >= weight.shape[-1] ** 2:
         return _library_backward(grad, x, weight, (stride, padding, dilation), [False, True, False])[1]
     kernel, (height, width) = weight.shape[-1], grad.shape[-2:]
     x_BHWC = F.pad(x, (padding,) * 4).permute(0, 2, 3, 1)

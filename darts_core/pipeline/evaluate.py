@@ -10,6 +10,7 @@ from darts_core.components import build_space
 from darts_core.data import Batches, open_prepared
 from darts_core.engine.evaluate import evaluate
 from darts_core.engine.lineup import SEARCHED, saved_networks
+from darts_core.engine.loop import memory_advice
 from darts_core.pipeline.places import NETWORKS, PREPARED
 from darts_core.pipeline.stage import Stage
 from darts_core.report.evaluation import draw_evaluation
@@ -23,7 +24,8 @@ def run(stage: Stage) -> None:
     networks = {name: saved.build(space, cfg.evaluate.weights) for name, saved in saved_networks(NETWORKS).items()}
     batches = Batches(prepared.test(), cfg.evaluate.batch_size, shuffle=False, device=session.device, num_workers=session.num_workers)
     spec = prepared.spec
-    found = evaluate(networks, batches, device=session.device, cfg=cfg.evaluate, class_names=spec.class_names, seed=cfg.seed)
+    with memory_advice("Lower evaluate.batch_size."):
+        found = evaluate(networks, batches, device=session.device, cfg=cfg.evaluate, class_names=spec.class_names, seed=cfg.seed)
     found.save(stage.reports)
     draw_evaluation(found, stage.reports)
     heading = f"Test images of {spec.name}, weights of the {cfg.evaluate.weights} epoch."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -32,10 +33,10 @@ def run(stage: Stage) -> None:
     cfg, prepared = stage.cfg, open_prepared(PREPARED)
     entrants = _entrants(cfg)
     sizes = _sizes(cfg, prepared)
+    names = _largest_first(entrants, sizes, cfg)  # builds each once, so that one that cannot be built is known before any is trained
     with _checkpoint(cfg, stage.session, prepared, entrants) as checkpoint:
         if stage.session.processes > 1 and len(entrants) > 1:
             # Each leaves its last epoch in the checkpoint, where the loop below finds it.
-            names = _largest_first(entrants, sizes, cfg)
             run_apart(_train_apart, cfg, names, processes=stage.session.processes, log=_logger(stage))
         trained = {
             one.name: train_entrant(
@@ -43,6 +44,7 @@ def run(stage: Stage) -> None:
             )
             for one in entrants
         }
+        shutil.rmtree(NETWORKS, ignore_errors=True)  # a network of an earlier line-up must not be evaluated beside these
         for one in entrants:
             save_network(NETWORKS / one.name, one, sizes, trained[one.name])
         _report(trained, stage)
@@ -110,7 +112,7 @@ def _batches(cfg: Config, prepared: Prepared, session: Session) -> tuple[Batches
     if not prepared.has_valid:
         LOG.info("retrain: no validation images (data.valid_fraction is 0), so the best epoch is the last one.")
         return train, None
-    return train, Batches(prepared.valid(), cfg.evaluate.batch_size, shuffle=False, **place)  # type: ignore[arg-type]
+    return train, Batches(prepared.valid(), cfg.retrain.batch_size, shuffle=False, **place)  # type: ignore[arg-type]
 
 
 def _sizes(cfg: Config, prepared: Prepared) -> Sizes:

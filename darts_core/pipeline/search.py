@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ def run(stage: Stage) -> None:
     """Search a cell, or, where ``derive.genotype`` names a published one, leave word that none was needed."""
     if stage.cfg.derive.genotype != "search":
         log.info("search: skipped, derive.genotype is %s.", stage.cfg.derive.genotype)
+        shutil.rmtree(SEARCH, ignore_errors=True)
         _save_arch({"searched": False})
         stage.metrics({})
         save_tables([], [], [], stage.reports)

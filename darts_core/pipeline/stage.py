@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -85,6 +86,7 @@ def _tracked(name: str, cfg: Config, session: Session) -> Iterator[Stage]:
     reports = REPORTS[name]
     started = time.perf_counter()
     with tracking.run(name, cfg, hardware=hardware) as tracker, PeakMemory(session.device) as memory:
+        shutil.rmtree(reports, ignore_errors=True)  # as DVC does: a table of an earlier run must not pass for one of this
         reports.mkdir(parents=True, exist_ok=True)
         running = Stage(name=name, cfg=cfg, session=session, tracker=tracker, reports=reports, resources={})
         yield running

@@ -11,11 +11,20 @@ from darts_core.engine.lineup import SEARCHED
 from darts_core.engine.retrain import Trained
 from darts_core.report.history import plot_histories, plot_history
 
+VALID_COLUMNS = ("valid_loss", "valid_acc")
+
 
 def save_tables(trained: Mapping[str, Trained], folder: Path) -> None:
-    """Write history.csv and epochs_resources.csv of the searched network, and ``<network>.csv`` of every other one."""
+    """Write history.csv and epochs_resources.csv of the searched network, and ``<network>.csv`` of every other one.
+
+    Without validation images the columns of their loss and accuracy are there and empty, for the plots that dvc.yaml asks for.
+    """
     for name, one in trained.items():
-        pd.DataFrame(one.history).to_csv(folder / ("history.csv" if name == SEARCHED else f"{name}.csv"), index=False)
+        table = pd.DataFrame(one.history)
+        absent = [column for column in VALID_COLUMNS if column not in table]
+        table.reindex(columns=[*table.columns, *absent]).to_csv(
+            folder / ("history.csv" if name == SEARCHED else f"{name}.csv"), index=False
+        )
     pd.DataFrame(trained[SEARCHED].costs).to_csv(folder / "epochs_resources.csv", index=False)
 
 

@@ -37,9 +37,9 @@ class Row:
 def experiment_params(cfg: Config) -> dict[str, str]:
     """Return the parameters that make the experiment, flattened: ``search.epochs`` -> ``50``; text as it is, the rest as JSON.
 
-    What changes no result is left out: ``tracking``, ``runtime.progress``, ``runtime.num_workers``.
+    What changes no result is left out: ``tracking``, ``runtime.num_workers``, ``runtime.processes``, ``runtime.progress``.
     """
-    return dict(_flatten(cfg.model_dump(mode="json", exclude={"tracking": True, "runtime": {"progress", "num_workers"}})))
+    return dict(_flatten(cfg.model_dump(mode="json", exclude={"tracking": True, "runtime": {"num_workers", "processes", "progress"}})))
 
 
 def experiment_key(cfg: Config) -> str:

@@ -56,6 +56,13 @@ class TestEveryOperation:
         torch.testing.assert_close(op(x.to(memory_format=torch.channels_last)), expected)
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+def test_no_pointwise_convolution_is_strided(name, stride):
+    """One to fewer than four channels writes outside its memory in torch 2.14.1, with channels-last images on the CPU."""
+    convs = [module for module in OPS.get(name)(2, stride=stride, affine=False).modules() if isinstance(module, torch.nn.Conv2d)]
+    assert all(conv.stride == (1, 1) for conv in convs if conv.kernel_size == (1, 1))
+
+
 def test_it_is_documented_and_has_no_other_option(name):
     assert OPS.summary(name).endswith(".")
     assert set(OPS.options(name)) == {"stride", "affine"}

@@ -14,7 +14,7 @@ DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGES = DVC["stages"]
 PARAMS = [ROOT / "params.yaml", *sorted((ROOT / "darts_core" / "presets").glob("*.yaml"))]
 SCRIPTS = {"prepare_data": "prepare", "derive_genotype": "derive", "benchmark_hw": "benchmark"}
-CHANGES_NO_RESULT = {"tracking", "runtime.num_workers", "runtime.progress"}
+CHANGES_NO_RESULT = {"tracking", "runtime.num_workers", "runtime.processes", "runtime.progress"}
 
 
 def sources(stage):

@@ -55,7 +55,7 @@ class TestEveryBaseline:
     def test_last_feature_map_is_neither_gone_nor_large(self, name, size):
         height, width = last_map(build(name, image_size=size), torch.zeros(1, 3, size, size))
         assert height == width
-        assert 2 <= height <= 24
+        assert 1 <= height <= 24
 
     def test_macs_equal_the_hooks(self, name):
         network = build(name, image_size=17)
@@ -138,7 +138,7 @@ def test_mobilenet_v2_equals_torchvision_in_shape_and_function():
         assert torch.allclose(network.eval()(x), theirs.eval()(x), atol=1e-5)
 
 
-@pytest.mark.parametrize(("size", "expected"), [(8, 2), (16, 2), (32, 4), (64, 4), (96, 3), (224, 7)])
+@pytest.mark.parametrize(("size", "expected"), [(8, 1), (16, 2), (32, 4), (64, 4), (96, 3), (224, 7)])
 def test_mobilenet_v2_halves_as_the_size_allows(size, expected):
     assert last_map(build("mobilenet_v2", image_size=size), torch.zeros(1, 3, size, size)) == (expected, expected)
 

@@ -15,8 +15,9 @@ import os, signal, sys
 from pathlib import Path
 from darts_core.runtime import checkpoint
 
-def half(state, path):
-    Path(path).write_bytes(b"half of a sta")
+def half(state, file):
+    file.write(b"half of a sta")
+    file.flush()
     sys.stdout.write("writing\\n")
     sys.stdout.flush()
     sys.stdin.read()
@@ -72,8 +73,8 @@ def test_a_fingerprint_depends_on_content_alone():
 
 
 def test_a_crash_while_writing_leaves_the_old_state(tmp_path, monkeypatch):
-    def crash(state, path):
-        Path(path).write_bytes(b"half")
+    def crash(state, file):
+        file.write(b"half")
         raise OSError("No space left on device")
 
     with open_at(tmp_path) as checkpoint:

@@ -51,19 +51,7 @@ def test_batch_norm_is_affine_in_the_stem_alone():
 
 
 def test_the_papers_supernet_has_the_papers_size():
-    with torch.device("meta"):
-        net = Supernet(
-            DARTS_PRIMITIVES,
-            nodes=4,
-            init_channels=16,
-            layers=8,
-            stem="cifar",
-            in_channels=3,
-            num_classes=10,
-            relax=softmax,
-            mixed=dense,
-            generator=torch.Generator(),
-        )
+    net = build(primitives=DARTS_PRIMITIVES, nodes=4, init_channels=16, layers=8, num_classes=10)
     assert sum(p.numel() for p in net.weights().values()) == 1_930_618
     assert len(net.weights()) == 1399
     assert sum(p.numel() for p in net.arch_parameters()) == 224

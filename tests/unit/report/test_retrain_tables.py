@@ -1,0 +1,16 @@
+"""The retraining's tables have the columns that dvc.yaml plots, with validation images or without."""
+
+import pandas as pd
+
+from darts_core.engine.retrain import Trained
+from darts_core.report.retrain import save_tables
+
+
+def test_without_validation_images_the_columns_are_there_and_empty(tmp_path):
+    row = {"epoch": 1, "train_loss": 1.0, "train_acc": 50.0, "lr": 0.1}
+    one = Trained(last={}, best={}, best_epoch=1, history=[row], costs=[{"epoch": 1, "epoch_s": 1.0}])
+    save_tables({"searched": one, "random_0": one}, tmp_path)
+    for name in ("history", "random_0"):
+        table = pd.read_csv(tmp_path / f"{name}.csv")
+        assert list(table.columns) == [*row, "valid_loss", "valid_acc"]
+        assert table[["valid_loss", "valid_acc"]].isna().all(axis=None)
