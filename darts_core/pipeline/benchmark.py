@@ -15,6 +15,7 @@ from darts_core.hardware.rows import Row, benchmark_metrics, rows_to_frame
 from darts_core.pipeline.places import NETWORKS, PREPARED, write_json
 from darts_core.pipeline.stage import Stage
 from darts_core.report.benchmark import plot_benchmark
+from darts_core.runtime.checkpoint import clear_finished
 from darts_core.runtime.progress import Progress
 
 
@@ -40,6 +41,7 @@ def run(stage: Stage) -> None:
     write_json(stage.reports / "device.json", device_facts(session.device))
     stage.metrics(benchmark_metrics(rows))
     stage.provenance(data_hash=spec.content_hash)
+    clear_finished(session.root)
 
 
 def _shown(step: Sequence[Row]) -> dict[str, float]:

@@ -19,7 +19,7 @@ from darts_core.metrics import count_parameters
 from darts_core.ops.drop_path import DropPath
 from darts_core.pipeline.apart import report, run_apart
 from darts_core.pipeline.places import GENOTYPE, NETWORKS, PREPARED
-from darts_core.pipeline.stage import Stage
+from darts_core.pipeline.stage import Stage, circumstances
 from darts_core.report.retrain import draw_retraining, save_tables
 from darts_core.runtime.checkpoint import Checkpoint
 from darts_core.runtime.seed import seeded, stream
@@ -49,7 +49,7 @@ def run(stage: Stage) -> None:
             save_network(NETWORKS / one.name, one, sizes, trained[one.name])
         _report(trained, stage)
         stage.provenance(data_hash=prepared.spec.content_hash)
-        checkpoint.clear()
+        checkpoint.finish()
 
 
 def train_entrant(
@@ -123,7 +123,7 @@ def _sizes(cfg: Config, prepared: Prepared) -> Sizes:
 def _checkpoint(cfg: Config, session: Session, prepared: Prepared, entrants: list[Entrant]) -> Checkpoint:
     depends = cfg.model_dump(mode="json", include={"seed", "data", "augment", "space", "retrain"})
     genotypes = {one.name: one.genotype.to_dict() for one in entrants if one.genotype is not None}
-    depends |= {"content": prepared.spec.content_hash, "genotypes": genotypes, "device": session.device.type}
+    depends |= {"content": prepared.spec.content_hash, "genotypes": genotypes, **circumstances(session)}
     return Checkpoint("retrain", depends, root=session.root)
 
 

@@ -16,7 +16,7 @@ from darts_core.config import Config
 from darts_core.data import Batches, Cycle, Prepared, open_prepared, resolve_policy
 from darts_core.engine.search import SearchData, SearchResult, search
 from darts_core.pipeline.places import PREPARED, SEARCH, write_json
-from darts_core.pipeline.stage import Stage
+from darts_core.pipeline.stage import Stage, circumstances
 from darts_core.report.search import draw_search, save_tables
 from darts_core.runtime.checkpoint import Checkpoint
 from darts_core.runtime.seed import seeded, stream
@@ -40,7 +40,7 @@ def run(stage: Stage) -> None:
         result = search_cell(stage.cfg, prepared, stage.session, stage=stage, checkpoint=checkpoint)
         _save(result, stage)
         stage.provenance(data_hash=prepared.spec.content_hash)
-        checkpoint.clear()
+        checkpoint.finish()
 
 
 def search_cell(cfg: Config, prepared: Prepared, session: Session, *, stage: Stage, checkpoint: Checkpoint) -> SearchResult:
@@ -81,7 +81,7 @@ def _data(cfg: Config, prepared: Prepared, session: Session) -> SearchData:
 
 def _checkpoint(cfg: Config, session: Session, prepared: Prepared) -> Checkpoint:
     depends = cfg.model_dump(mode="json", include={"seed", "data", "augment", "space", "method", "search"})
-    return Checkpoint("search", {**depends, "content": prepared.spec.content_hash, "device": session.device.type}, root=session.root)
+    return Checkpoint("search", {**depends, "content": prepared.spec.content_hash, **circumstances(session)}, root=session.root)
 
 
 def _save(result: SearchResult, stage: Stage) -> None:

@@ -25,6 +25,7 @@ from darts_core.runtime.checkpoint import CheckpointError
 from darts_core.runtime.device import backend_name
 from darts_core.runtime.memory import PeakMemory
 from darts_core.runtime.session import Session, start
+from darts_core.tracking.row import source_hash
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,17 @@ class Stage:
         seeds = {"seed": self.cfg.seed, "data.split_seed": self.cfg.data.split_seed}
         record = provenance(self.session.device, seeds=seeds, data_hash=data_hash, config_hash=config_hash)
         write_json(self.reports / "provenance.json", record)
+
+
+def circumstances(session: Session) -> dict[str, str | int | bool]:
+    """Return what a checkpoint's numbers depend on beside parameters and data: code, torch, kind of device, threads."""
+    return {
+        "source": source_hash(),
+        "torch": torch.__version__,
+        "device": session.device.type,
+        "num_threads": session.num_threads,
+        "deterministic": session.deterministic,
+    }
 
 
 @contextmanager

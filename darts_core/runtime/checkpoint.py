@@ -16,6 +16,7 @@ import torch
 from filelock import FileLock, Timeout
 
 FORMAT_VERSION = 1
+FINISHED = "finished"
 
 
 class CheckpointError(RuntimeError):
@@ -71,9 +72,15 @@ class Checkpoint:
             raise CheckpointError(f"{path} cannot be read ({why}). Delete it to start this stage from the beginning.") from error
         return state
 
-    def clear(self) -> None:
-        """Delete the saved states: the stage's outputs are written."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+    def finish(self) -> None:
+        """Note that the stage's outputs are written. The states stay for :func:`clear_finished`: a kill may still come before DVC has them."""
+        (self.folder / FINISHED).touch()
+
+
+def clear_finished(root: Path) -> None:
+    """Delete the states of every stage below ``root`` that is finished, once a later stage has seen its outputs."""
+    for mark in (root / ".checkpoints").glob(f"*/*/{FINISHED}"):
+        shutil.rmtree(mark.parent, ignore_errors=True)
 
 
 def save_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:

@@ -21,6 +21,7 @@ class Session:
     num_workers: int
     processes: int
     progress: str
+    deterministic: bool
     root: Path
 
     @property
@@ -46,6 +47,7 @@ def start(cfg: RuntimeConfig, *, seed: int) -> Session:
         num_workers=cfg.num_workers,
         processes=cfg.processes,
         progress=cfg.progress,
+        deterministic=cfg.deterministic,
         root=project_root(),
     )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from darts_core.runtime.checkpoint import Checkpoint, CheckpointError, fingerprint, save_atomically
+from darts_core.runtime.checkpoint import Checkpoint, CheckpointError, clear_finished, fingerprint, save_atomically
 
 ROOT = Path(__file__).parents[3]
 WRITER = """
@@ -153,13 +153,16 @@ def test_nothing_is_unpickled(tmp_path, monkeypatch):
     assert not (tmp_path / "ran").exists()
 
 
-def test_clear_leaves_no_state(tmp_path):
+def test_only_finished_states_are_cleared(tmp_path):
     with open_at(tmp_path) as checkpoint:
         checkpoint.save("search", {"epoch": 1})
-        checkpoint.clear()
-        assert checkpoint.load("search") is None
-        assert not list(tmp_path.rglob("*.pt"))
-        checkpoint.clear()
+        clear_finished(tmp_path)
+        assert checkpoint.load("search") == {"epoch": 1}
+        checkpoint.finish()
+        assert checkpoint.load("search") == {"epoch": 1}, "kept until a later stage has seen the outputs"
+    clear_finished(tmp_path)
+    assert not list(tmp_path.rglob("*.pt"))
+    clear_finished(tmp_path)
 
 
 def test_save_atomically_replaces(tmp_path):
