@@ -73,7 +73,7 @@ class Checkpoint:
         return state
 
     def finish(self) -> None:
-        """Note that the stage's outputs are written. The states stay for :func:`clear_finished`: a kill may yet come before DVC has them."""
+        """Note that the stage's outputs are written. The states stay for :func:`clear_finished`: a kill may come before DVC has them."""
         (self.folder / FINISHED).touch()
 
 
