@@ -137,7 +137,7 @@ def retrain(
             train.load_state_dict(state["stream"])
         history, costs, done, best, best_epoch = state["history"], state["costs"], state["epoch"], state["best"], state["best_epoch"]
     reporter = Progress(f"retrain {name}", cfg.epochs, mode=progress, done=done)
-    with memory_advice("Lower retrain.batch_size or retrain.init_channels."), EpochCost(device) as cost:
+    with memory_advice("Lower retrain.batch_size, retrain.init_channels or runtime.processes."), EpochCost(device) as cost:
         for epoch in range(done, cfg.epochs):
             batches = to_device(reporter.batches(train, total=len(train)), device, memory_format)
             row = trainer.epoch(batches, epoch=epoch)

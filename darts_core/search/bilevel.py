@@ -2,8 +2,8 @@
 
 The virtual weights are w' = w - xi * (momentum * buffer + dL_train/dw + weight_decay * w), xi the present learning rate of the weights,
 as the reference computes them (quark0/darts, cnn/architect.py; the paper leaves momentum and weight decay out). The weights themselves
-are never written to: a virtual forward takes its weights as arguments. Every forward runs in training mode and so moves BatchNorm's running
-statistics, as in the reference.
+are never written to: a virtual forward takes its weights as arguments. Every forward runs in training mode and so moves BatchNorm's
+running statistics; in the reference the virtual one moves those of a copy. Only the supernet's accuracy in evaluation mode depends on them.
 """
 
 from __future__ import annotations
