@@ -38,8 +38,9 @@ def search_architecture(
     """
     cfg = _config(config)
     place = resolve(device)
-    channels = _channels(train_loader, "train_loader")
-    if _channels(valid_loader, "valid_loader") != channels:
+    batch_shape = _batch_shape(train_loader, "train_loader")
+    channels = batch_shape[1]
+    if _batch_shape(valid_loader, "valid_loader")[1] != channels:
         raise ValueError(f"valid_loader: images of {channels} channels expected, as train_loader has them.")
     classes = num_classes or 1 + max(_largest_label(loader) for loader in (train_loader, valid_loader))
     train, valid = _Checked(train_loader, "train_loader", classes), _Checked(valid_loader, "valid_loader", classes)
@@ -56,10 +57,9 @@ def search_architecture(
         supernet,
         method,
         space=space,
-        data=SearchData(train=train, valid=_endless(valid), held_out=valid),
+        data=SearchData(batch_shape=batch_shape, train=train, valid=_endless(valid), held_out=valid),
         cfg=cfg.search,
         device=place,
-        memory_format=torch.channels_last if place.type == "cpu" else torch.contiguous_format,
         progress="auto" if verbose else "off",
     )
 
@@ -106,14 +106,15 @@ def _first(loader: Iterable[Any], name: str) -> tuple[Tensor, Tensor]:
     raise ValueError(f"{name}: at least one batch expected. Got none.")
 
 
-def _channels(loader: Iterable[Any], name: str) -> int:
+def _batch_shape(loader: Iterable[Any], name: str) -> tuple[int, int, int, int]:
     images, labels = _first(loader, name)
     if images.ndim != 4 or not images.is_floating_point() or labels.shape != images.shape[:1] or labels.dtype != torch.int64:
         raise ValueError(
             f"{name}: float images (B, C, H, W) and int64 labels (B,) expected. Got {images.dtype} {tuple(images.shape)} and "
             f"{labels.dtype} {tuple(labels.shape)}."
         )
-    return images.shape[1]
+    batch, channels, height, width = images.shape
+    return batch, channels, height, width
 
 
 def _largest_label(loader: Iterable[Any]) -> int:

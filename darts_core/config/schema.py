@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationInfo, f
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0, strict=True)]
 OpenFraction = Annotated[float, Field(gt=0.0, lt=1.0, strict=True)]
 Share = Annotated[float, Field(gt=0.0, le=1.0, strict=True)]
+Degrees = Annotated[float, Field(ge=0.0, le=180.0, strict=True)]
+Zoom = Annotated[float, Field(ge=0.0, le=1.0, strict=True)]
 Positive = Annotated[float, Field(gt=0.0, strict=True)]
 NotNegative = Annotated[float, Field(ge=0.0, strict=True)]
 Count = Annotated[int, Field(ge=1, strict=True)]
@@ -50,6 +52,8 @@ class AugmentConfig(Section):
 
     crop_padding: CountOrZero | None = Field(default=None, description="pixels of zero padding before the random crop")
     flip: StrictBool | None = Field(default=None, description="mirror half of the images")
+    rotation: Degrees | None = Field(default=None, description="degrees, at most, that an image is turned to either side")
+    zoom: Zoom | None = Field(default=None, description="largest relative change of width and height, each drawn on its own")
     cutout_length: CountOrZero | None = Field(default=None, description="side of the square that cutout blanks, pixels")
 
 
@@ -74,6 +78,13 @@ class SearchConfig(Section):
     train_portion: OpenFraction = Field(default=0.5, description="share of the training images for the weights; the rest moves alpha")
     data_fraction: Share = Field(default=1.0, description="share of the training images that the search uses, the same of every class")
     cutout: StrictBool = False
+    backend: Literal["auto", "reference", "eager"] = Field(
+        default="auto", description="auto: the fastest that agrees with reference, the published forward, on this device"
+    )
+    memory: Literal["auto", "normal", "lean"] = Field(
+        default="auto", description="lean computes cells a second time to save memory; auto: lean where normal exceeds the budget"
+    )
+    memory_budget_mib: Positive | None = Field(default=None, description="for memory: auto; null: 80 % of what is free on the device")
 
     _lr_min = field_validator("lr_min")(_not_above_lr)
 

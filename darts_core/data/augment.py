@@ -1,11 +1,13 @@
-"""Crop, flip, normalise and cutout of whole batches, with the semantics of the reference's per-image transforms.
+"""Crop, flip, rotation and zoom, normalise and cutout of whole batches, with the semantics of per-image transforms.
 
 Source of order and meaning: quark0/darts, cnn/utils.py (``_data_transforms_cifar10``, ``Cutout``): zeros are padded around raw
-pixels before normalising; cutout blanks to 0 after it, that is to the mean colour.
+pixels before normalising; cutout blanks to 0 after it, that is to the mean colour. Rotation and zoom, which the reference has not, come
+between the two and fill with black, as torchvision's ``RandomAffine`` does.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -32,32 +34,49 @@ def resolve_policy(spec: DataSpec, cfg: AugmentConfig, *, cutout: bool) -> Augme
         crop_padding=padding,
         flip=own.flip if cfg.flip is None else cfg.flip,
         cutout_length=length if cutout else 0,
+        rotation=own.rotation if cfg.rotation is None else cfg.rotation,
+        zoom=own.zoom if cfg.zoom is None else cfg.zoom,
     )
 
 
 @dataclass(frozen=True)
 class Draws:
-    """The random choices for one batch, (B,) each: crop corner, mirrored or not, centre of the cutout; None where switched off."""
+    """The random choices for one batch, (B,) each; None where switched off.
+
+    Crop corner, mirrored or not, angle (radians, clockwise), the factors of width and height, centre of the cutout.
+    """
 
     top: Tensor | None = None
     left: Tensor | None = None
     mirrored: Tensor | None = None
+    angle: Tensor | None = None
+    width_factor: Tensor | None = None
+    height_factor: Tensor | None = None
     centre_y: Tensor | None = None
     centre_x: Tensor | None = None
 
 
 def draw(policy: AugmentPolicy, batch: int, *, height: int, width: int, generator: torch.Generator) -> Draws:
     """Draw for ``batch`` images of ``height`` x ``width`` from a CPU generator, in the order of the fields of :class:`Draws`."""
-    top = left = mirrored = centre_y = centre_x = None
+    top = left = mirrored = angle = width_factor = height_factor = centre_y = centre_x = None
     if policy.crop_padding:
         top = torch.randint(2 * policy.crop_padding + 1, (batch,), generator=generator)
         left = torch.randint(2 * policy.crop_padding + 1, (batch,), generator=generator)
     if policy.flip:
         mirrored = torch.rand(batch, generator=generator) < 0.5
+    if policy.rotation:
+        angle = math.radians(policy.rotation) * _between_minus_one_and_one(batch, generator)
+    if policy.zoom:
+        width_factor = (math.log1p(policy.zoom) * _between_minus_one_and_one(batch, generator)).exp()
+        height_factor = (math.log1p(policy.zoom) * _between_minus_one_and_one(batch, generator)).exp()
     if policy.cutout_length:
         centre_y = torch.randint(height, (batch,), generator=generator)
         centre_x = torch.randint(width, (batch,), generator=generator)
-    return Draws(top, left, mirrored, centre_y, centre_x)
+    return Draws(top, left, mirrored, angle, width_factor, height_factor, centre_y, centre_x)
+
+
+def _between_minus_one_and_one(batch: int, generator: torch.Generator) -> Tensor:
+    return 2.0 * torch.rand(batch, generator=generator) - 1.0
 
 
 def to_device(draws: Draws, device: torch.device) -> Draws:
@@ -85,9 +104,25 @@ def crop_and_flip(images: Tensor, draws: Draws, *, padding: int) -> Tensor:
     return images.gather(3, x[:, None, None].expand(batch, channels, height, width))
 
 
+def turn_and_zoom(images: Tensor, draws: Draws) -> Tensor:
+    """Return raw ``images`` (B, C, H, W) turned and stretched about their centre as drawn, float32; bilinear, black outside."""
+    if draws.angle is None and draws.width_factor is None:
+        return images
+    batch, _, height, width = images.shape
+    one = torch.ones(batch, device=images.device)
+    angle = 0.0 * one if draws.angle is None else draws.angle
+    wide, tall = (one, one) if draws.width_factor is None or draws.height_factor is None else (draws.width_factor, draws.height_factor)
+    cos, sin, zero = angle.cos(), angle.sin(), 0.0 * one
+    # From a pixel of the result to one of the source, in coordinates that run from -1 to 1 along each side.
+    to_x = torch.stack([cos / wide, sin / wide * (height / width), zero], dim=1)
+    to_y = torch.stack([-sin / tall * (width / height), cos / tall, zero], dim=1)
+    grid = F.affine_grid(torch.stack([to_x, to_y], dim=1), list(images.shape), align_corners=False)
+    return F.grid_sample(images.to(torch.float32), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Return float32 (value / 255 - mean) / std for uint8 ``images`` (B, C, H, W); ``mean`` and ``std`` are (C, 1, 1)."""
-    return images.to(torch.float32).div_(255.0).sub_(mean).div_(std)
+    """Return float32 (value / 255 - mean) / std for ``images`` (B, C, H, W) of 0 to 255; ``mean`` and ``std`` are (C, 1, 1)."""
+    return images.to(torch.float32, copy=True).div_(255.0).sub_(mean).div_(std)
 
 
 def cutout(images: Tensor, draws: Draws, *, length: int) -> Tensor:

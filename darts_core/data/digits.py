@@ -27,8 +27,8 @@ def digits(*, test_fraction: float = 0.2) -> Dataset:
             class_names=[str(digit) for digit in range(10)],
             parts=[""] * len(pixels),
             names=[f"digits/{i:04d}" for i in range(len(pixels))],
-            # A mirrored digit is another shape, and at 8x8 a shift of two pixels cuts strokes off.
-            augment=AugmentPolicy(crop_padding=1, flip=False, cutout_length=2),
+            # A mirrored digit is another shape, and at 8x8 a shift of two pixels cuts strokes off. People write at a slant.
+            augment=AugmentPolicy(crop_padding=1, flip=False, cutout_length=2, rotation=10.0, zoom=0.1),
             test_fraction=test_fraction,
         )
 

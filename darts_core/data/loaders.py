@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from darts_core.data.augment import crop_and_flip, cutout, draw, normalise, to_device
+from darts_core.data.augment import crop_and_flip, cutout, draw, normalise, to_device, turn_and_zoom
 from darts_core.data.images import Images, Pending
 from darts_core.data.spec import AugmentPolicy
 
@@ -88,7 +88,7 @@ class Batches:
             return normalise(x, self._mean, self._std), y
         draws = draw(self._policy, len(x), height=x.shape[2], width=x.shape[3], generator=self.generator)
         draws = to_device(draws, self.device)
-        x = crop_and_flip(x, draws, padding=self._policy.crop_padding)
+        x = turn_and_zoom(crop_and_flip(x, draws, padding=self._policy.crop_padding), draws)
         return cutout(normalise(x, self._mean, self._std), draws, length=self._policy.cutout_length), y
 
     def state_dict(self) -> dict[str, Any]:

@@ -11,11 +11,16 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class AugmentPolicy:
-    """How training batches are varied; lengths in pixels, 0 and ``False`` switch a part off."""
+    """How training batches are varied; lengths in pixels, ``rotation`` in degrees, 0 and ``False`` switch a part off.
+
+    ``zoom`` is the largest relative change of width and height, drawn apart: 0.1 makes them 1/1.1 to 1.1 times as large.
+    """
 
     crop_padding: int = 0
     flip: bool = False
     cutout_length: int = 0
+    rotation: float = 0.0
+    zoom: float = 0.0
 
 
 @dataclass(frozen=True)

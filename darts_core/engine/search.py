@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,20 +29,29 @@ from darts_core.engine.schedule import cosine
 from darts_core.genotype import Cell, Genotype
 from darts_core.metrics import RunningMean, top_k_accuracy
 from darts_core.runtime.checkpoint import Checkpoint
+from darts_core.runtime.memory import free_mib
 from darts_core.runtime.progress import Progress
 from darts_core.search.method import Method
 from darts_core.search.steps import Bilevel
 from darts_core.spaces.space import CellSpace
+from darts_core.supernet.choice import choose_backend
+from darts_core.supernet.footprint import estimate_peak_mib
 from darts_core.supernet.supernet import Supernet
 
 Row = dict[str, Any]
+FREE_SHARE = 0.8  # of the free memory that a step may take where search.memory_budget_mib is null
+LOG = logging.getLogger(__name__)
 SHOWN = ("train_loss", "train_acc", "valid_loss", "valid_acc", "lr")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchData:
-    """``train`` moves the weights, ``valid`` (endless) moves alpha, ``held_out`` is what accuracy is reported on after each epoch."""
+    """``train`` moves the weights, ``valid`` (endless) moves alpha, ``held_out`` is what accuracy is reported on after each epoch.
 
+    ``batch_shape`` is that of the largest training batch, (B, C, H, W).
+    """
+
+    batch_shape: tuple[int, int, int, int]
     train: Loader
     valid: Iterator[Batch]
     held_out: Iterable[Any]
@@ -57,13 +67,14 @@ class SearchResult:
 
     ``history`` has a row an epoch (losses, accuracies in percent, learning rate, entropies, mean weights), ``alphas`` a row for each
     epoch, cell, edge and operation, ``costs`` seconds and memory of each epoch; ``op_weights`` are the final weights op_EO of each cell
-    type, and ``supernet_state`` is the ``state_dict`` with alpha in it.
+    type, and ``supernet_state`` is the ``state_dict`` with alpha in it. ``computed`` says by which backend and in which memory mode.
     """
 
     genotype: Genotype
     history: list[Row]
     alphas: list[Row]
     costs: list[Row]
+    computed: dict[str, str]
     op_weights: dict[str, Tensor] = field(repr=False)
     supernet_state: dict[str, Tensor] = field(repr=False)
 
@@ -96,7 +107,6 @@ def search(
     data: SearchData,
     cfg: SearchConfig,
     device: torch.device,
-    memory_format: torch.memory_format = torch.contiguous_format,
     progress: str = "off",
     log: Log = no_log,
     checkpoint: Checkpoint | None = None,
@@ -107,7 +117,8 @@ def search(
     """
     if isinstance(data.train, Sized) and len(data.train) == 0:
         raise TrainingError("The training loader has no batch: fewer images than search.batch_size with drop_last?")
-    supernet.to(device).to(memory_format=memory_format)
+    computed = place(supernet, cfg, device, data.batch_shape)
+    memory_format = supernet.backend.memory_format(device)
     bilevel = Bilevel(supernet, method, cfg)
     history: list[Row] = []
     alphas: list[Row] = []
@@ -121,7 +132,7 @@ def search(
         history, alphas, costs, done = state["history"], state["alphas"], state["costs"], state["epoch"]
     reporter = Progress("search", cfg.epochs, mode=progress, done=done)
     valid = to_device(data.valid, device, memory_format)
-    with memory_advice("Lower search.batch_size or space.init_channels."), EpochCost(device) as cost:
+    with memory_advice("Set search.memory: lean, or lower search.batch_size or space.init_channels."), EpochCost(device) as cost:
         for epoch in range(done, cfg.epochs):
             lr = cosine(epoch, epochs=cfg.epochs, lr=cfg.lr, lr_min=cfg.lr_min)
             batches = to_device(reporter.batches(data.train, total=len(data.train)), device, memory_format)
@@ -156,9 +167,23 @@ def search(
         history=history,
         alphas=alphas,
         costs=costs,
+        computed=computed,
         op_weights=supernet.mixture(),
         supernet_state={name: value.detach().cpu() for name, value in supernet.state_dict().items()},
     )
+
+
+def place(supernet: Supernet, cfg: SearchConfig, device: torch.device, batch_shape: tuple[int, int, int, int]) -> dict[str, str]:
+    """Move the supernet to ``device``, choose backend and memory mode by ``search.backend`` and ``search.memory``, and say which."""
+    backend, why = choose_backend(supernet, cfg.backend, device)
+    LOG.info("search: backend %s.", why)
+    supernet.use(backend, device, is_lean=cfg.memory == "lean")
+    if cfg.memory == "auto":
+        needed = estimate_peak_mib(supernet, batch_shape)
+        budget = cfg.memory_budget_mib or FREE_SHARE * free_mib(device)
+        supernet.is_lean = needed > budget
+        LOG.info("search: memory %s (about %.0f MiB a step, %.0f MiB allowed).", "lean" if supernet.is_lean else "normal", needed, budget)
+    return {"backend": backend.name, "memory": "lean" if supernet.is_lean else "normal"}
 
 
 def _train_epoch(bilevel: Bilevel, batches: Iterable[Batch], valid: Iterator[Batch], lr: float) -> Row:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import reduce
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts_core.genotype import Cell, Genotype
@@ -12,6 +13,7 @@ from darts_core.nets.skeleton import AuxiliaryHead, CellPlan, Stem, build_stem, 
 from darts_core.ops import OPS
 from darts_core.ops.conv import FactorizedReduce, ReluConvBn
 from darts_core.ops.drop_path import DropPath
+from darts_core.ops.layout import concatenate
 
 
 class DiscreteCell(nn.Module):
@@ -29,13 +31,13 @@ class DiscreteCell(nn.Module):
         )
 
     def forward(self, s0: Tensor, s1: Tensor, drop_path: DropPath | None = None) -> Tensor:
-        """Return the concatenated states; ``drop_path`` acts on every edge but identities."""
-        states = [self.preprocess0(s0), self.preprocess1(s1)]
+        """Return the concatenated states of two inputs that are rectified already; ``drop_path`` acts on every edge but identities."""
+        states = [block.last_bn(block.convolve(s)) for block, s in ((self.preprocess0, s0), (self.preprocess1, s1))]
         modules = iter(self.ops)
         for edges in self.cell.nodes:
             summands = [self._edge(next(modules).get_submodule(edge.op), states[edge.src], drop_path) for edge in edges]
             states.append(reduce(torch.add, summands))
-        return torch.cat([states[i] for i in self.cell.concat], dim=1)
+        return concatenate([states[i] for i in self.cell.concat])
 
     @staticmethod
     def _edge(op: nn.Module, x: Tensor, drop_path: DropPath | None) -> Tensor:
@@ -77,8 +79,11 @@ class Network(nn.Module):
         """Map images (B, C_in, H, W) to logits (B, K); with an auxiliary head in training mode to both classifiers' logits."""
         s0, s1 = self.stem(x)
         auxiliary = None
+        before = None if s0 is s1 else F.relu(s0)
         for layer, cell in enumerate(self.cells):
-            s0, s1 = s1, cell(s0, s1, self.drop_path if self.training else None)
+            rectified = F.relu(s1)  # once, for the two cells that read it
+            s1 = cell(rectified if before is None else before, rectified, self.drop_path if self.training else None)
+            before = rectified
             if layer == self.auxiliary_layer and self.auxiliary_head is not None and self.training:
                 auxiliary = self.auxiliary_head(s1)
         logits = self.classifier(pooled(s1))

@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts_core.ops import OPS
 from darts_core.ops.depthwise import DepthwiseConv2d
+from darts_core.ops.layout import concatenate, subsample
 
 
-class ReluConvBn(nn.Module):
+class ReluFirst(nn.Module):
+    """ReLU, convolutions, BatchNorm: the shape of every block here. A subclass has a ``bn`` and says what is convolved."""
+
+    bn: nn.BatchNorm2d
+
+    @property
+    def last_bn(self) -> nn.BatchNorm2d:
+        """The BatchNorm that ends the block."""
+        return self.bn
+
+    def convolve(self, x: Tensor) -> Tensor:
+        """Map the block's rectified input to what ``last_bn`` takes."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the block's output."""
+        return self.last_bn(self.convolve(F.relu(x)))
+
+
+class ReluConvBn(ReluFirst):
     """ReLU, 1x1 convolution, BatchNorm: (B, C_in, H, W) -> (B, C_out, H, W). Fits a cell's input to the cell's width."""
 
     def __init__(self, channels_in: int, channels_out: int, *, affine: bool) -> None:
@@ -18,12 +37,12 @@ class ReluConvBn(nn.Module):
         self.conv = nn.Conv2d(channels_in, channels_out, 1, bias=False)
         self.bn = nn.BatchNorm2d(channels_out, affine=affine)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the block's output."""
-        return self.bn(self.conv(F.relu(x)))
+    def convolve(self, x: Tensor) -> Tensor:
+        """Map the rectified input to what ``last_bn`` takes."""
+        return self.conv(x)
 
 
-class FactorizedReduce(nn.Module):
+class FactorizedReduce(ReluFirst):
     """Halve the resolution by two 1x1 convolutions, of the even and of the odd pixels: (B, C_in, H, W) -> (B, C_out, ceil(H/2), ceil(W/2)).
 
     An odd height or width is padded with one zero row or column, which the reference cannot do; even ones give its numbers. The pixels are
@@ -38,15 +57,15 @@ class FactorizedReduce(nn.Module):
         self.conv2 = nn.Conv2d(channels_in, channels_out - half, 1, bias=False)
         self.bn = nn.BatchNorm2d(channels_out, affine=affine)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the block's output."""
-        x = F.relu(x)
+    def convolve(self, x: Tensor) -> Tensor:
+        """Map the rectified input to what ``last_bn`` takes."""
         height, width = x.shape[-2:]
-        out = self.conv2(F.pad(x, (0, width % 2, 0, height % 2))[:, :, 1::2, 1::2])
-        return self.bn(out if self.conv1 is None else torch.cat([self.conv1(x[:, :, ::2, ::2]), out], dim=1))
+        padded = F.pad(x, (0, width % 2, 0, height % 2)) if width % 2 or height % 2 else x
+        out = self.conv2(subsample(padded, 2, start=1))
+        return out if self.conv1 is None else concatenate([self.conv1(subsample(x, 2)), out])
 
 
-class SeparableConv(nn.Module):
+class SeparableConv(ReluFirst):
     """ReLU, depthwise, pointwise, BatchNorm, twice; only the first depthwise convolution is strided."""
 
     def __init__(self, channels: int, kernel: int, *, stride: int, affine: bool) -> None:
@@ -59,13 +78,17 @@ class SeparableConv(nn.Module):
         self.pw2 = nn.Conv2d(channels, channels, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels, affine=affine)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the operation's output."""
-        x = self.bn1(self.pw1(self.dw1(F.relu(x))))
-        return self.bn2(self.pw2(self.dw2(F.relu(x))))
+    @property
+    def last_bn(self) -> nn.BatchNorm2d:
+        """The BatchNorm that ends the block."""
+        return self.bn2
+
+    def convolve(self, x: Tensor) -> Tensor:
+        """Map the rectified input to what ``last_bn`` takes."""
+        return self.pw2(self.dw2(F.relu(self.bn1(self.pw1(self.dw1(x))))))
 
 
-class DilatedConv(nn.Module):
+class DilatedConv(ReluFirst):
     """ReLU, depthwise with dilation 2, pointwise, BatchNorm."""
 
     def __init__(self, channels: int, kernel: int, *, stride: int, affine: bool) -> None:
@@ -74,12 +97,12 @@ class DilatedConv(nn.Module):
         self.pw = nn.Conv2d(channels, channels, 1, bias=False)
         self.bn = nn.BatchNorm2d(channels, affine=affine)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the operation's output."""
-        return self.bn(self.pw(self.dw(F.relu(x))))
+    def convolve(self, x: Tensor) -> Tensor:
+        """Map the rectified input to what ``last_bn`` takes."""
+        return self.pw(self.dw(x))
 
 
-class FactorizedConv7(nn.Module):
+class FactorizedConv7(ReluFirst):
     """ReLU, 1x7 convolution, 7x1 convolution, BatchNorm: the wide kernel of AmoebaNet's cell."""
 
     def __init__(self, channels: int, *, stride: int, affine: bool) -> None:
@@ -88,9 +111,9 @@ class FactorizedConv7(nn.Module):
         self.conv7x1 = nn.Conv2d(channels, channels, (7, 1), stride=(stride, 1), padding=(3, 0), bias=False)
         self.bn = nn.BatchNorm2d(channels, affine=affine)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the operation's output."""
-        return self.bn(self.conv7x1(self.conv1x7(F.relu(x))))
+    def convolve(self, x: Tensor) -> Tensor:
+        """Map the rectified input to what ``last_bn`` takes."""
+        return self.conv7x1(self.conv1x7(x))
 
 
 @OPS.register("sep_conv_3x3")

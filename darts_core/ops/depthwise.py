@@ -13,21 +13,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from darts_core.ops.layout import subsample
+
 
 class DepthwiseConv2d(nn.Conv2d):
     """A square depthwise convolution without bias: (B, C, H, W) -> (B, C, H', W'); the keys of its ``state_dict`` are ``nn.Conv2d``'s."""
 
     def __init__(self, channels: int, kernel: int, *, stride: int = 1, padding: int = 0, dilation: int = 1) -> None:
         super().__init__(channels, channels, kernel, stride=stride, padding=padding, dilation=dilation, groups=channels, bias=False)
+        self.uses_own_backward = True
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the convolution of ``x``."""
-        if x.device.type != "cpu" or not torch.is_grad_enabled():
+        if not self.uses_own_backward or x.device.type != "cpu" or not torch.is_grad_enabled():
             return super().forward(x)
         stride, padding, dilation = self.stride[0], int(self.padding[0]), self.dilation[0]
         if stride == dilation and padding % stride == 0:
             # Every tap then falls on the same grid of pixels: a dense convolution of that grid.
-            return _Depthwise.apply(x[:, :, ::stride, ::stride], self.weight, 1, padding // stride, 1)
+            return _Depthwise.apply(subsample(x, stride) if stride > 1 else x, self.weight, 1, padding // stride, 1)
         return _Depthwise.apply(x, self.weight, stride, padding, dilation)
 
 
@@ -57,6 +60,15 @@ def _input_grad(grad: Tensor, x: Tensor, weight: Tensor, stride: int, padding: i
 def _weight_grad(grad: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int, dilation: int) -> Tensor:
     if dilation == 1 and grad.shape[-2] * grad.shape[-1] >= weight.shape[-1] ** 2:
         return _library_backward(grad, x, weight, (stride, padding, dilation), [False, True, False])[1]
+    if (
+        stride == 1
+        and dilation == 2
+        and padding % 2 == 0
+        and grad.shape == x.shape
+        and x.shape[-2] * x.shape[-1] >= 4 * weight.shape[-1] ** 2
+    ):
+        # Pixels that a dilated kernel brings together are of one parity: four grids, each with a dense kernel.
+        return _library_backward(_parities(grad), _parities(x), weight, (1, padding // 2, 1), [False, True, False])[1]
     kernel, (height, width) = weight.shape[-1], grad.shape[-2:]
     x_BHWC = F.pad(x, (padding,) * 4).permute(0, 2, 3, 1)
     grad_BHWC = grad.permute(0, 2, 3, 1)
@@ -68,6 +80,14 @@ def _weight_grad(grad: Tensor, x: Tensor, weight: Tensor, stride: int, padding: 
         for column in range(0, kernel * dilation, dilation)
     ]
     return torch.stack(taps, dim=1).view_as(weight)
+
+
+def _parities(x_BCHW: Tensor) -> Tensor:
+    """Return the pixels of even and odd rows and columns as images of their own: (4B, C, ceil(H/2), ceil(W/2)), zeros at odd ends."""
+    height, width = x_BCHW.shape[-2:]
+    padded = F.pad(x_BCHW, (0, width % 2, 0, height % 2)) if height % 2 or width % 2 else x_BCHW
+    split = padded.permute(0, 2, 3, 1).unflatten(2, (-1, 2)).unflatten(1, (-1, 2))  # batch, row, parity, column, parity, channel
+    return split.permute(2, 4, 0, 1, 3, 5).flatten(0, 2).permute(0, 3, 1, 2)
 
 
 def _library_backward(

@@ -39,7 +39,7 @@ def run(stage: Stage) -> None:
     with _checkpoint(stage.cfg, stage.session, prepared) as checkpoint:
         result = search_cell(stage.cfg, prepared, stage.session, stage=stage, checkpoint=checkpoint)
         _save(result, stage)
-        stage.provenance(data_hash=prepared.spec.content_hash)
+        stage.provenance(data_hash=prepared.spec.content_hash, computed=result.computed)
         checkpoint.finish()
 
 
@@ -61,7 +61,6 @@ def search_cell(cfg: Config, prepared: Prepared, session: Session, *, stage: Sta
         data=_data(cfg, prepared, session),
         cfg=cfg.search,
         device=session.device,
-        memory_format=session.memory_format,
         progress=session.progress,
         log=stage.tracker.log,
         checkpoint=checkpoint,
@@ -76,7 +75,8 @@ def _data(cfg: Config, prepared: Prepared, session: Session) -> SearchData:
         Batches(images, size, shuffle=True, policy=policy, generator=stream(cfg.seed, f"search {name} batches"), **place)  # type: ignore[arg-type]
         for name, images in (("weight", for_weights), ("alpha", for_alphas))
     )
-    return SearchData(train=train, valid=Cycle(valid), held_out=Batches(for_alphas, size, shuffle=False, **place))  # type: ignore[arg-type]
+    shape = (min(size, len(for_weights)), prepared.spec.channels, prepared.spec.height, prepared.spec.width)
+    return SearchData(batch_shape=shape, train=train, valid=Cycle(valid), held_out=Batches(for_alphas, size, shuffle=False, **place))  # type: ignore[arg-type]
 
 
 def _checkpoint(cfg: Config, session: Session, prepared: Prepared) -> Checkpoint:

@@ -51,11 +51,12 @@ class Stage:
         if seconds:
             self.resources |= {f"{self.name}_s": sum(seconds), f"{self.name}_epoch_s": seconds[len(seconds) // 2]}
 
-    def provenance(self, *, data_hash: str) -> None:
-        """Write ``provenance.json``: device, versions, flags, seeds, hashes."""
+    def provenance(self, *, data_hash: str, computed: Mapping[str, str] | None = None) -> None:
+        """Write ``provenance.json``: device, versions, flags, seeds, hashes, processes, and what else says how it was ``computed``."""
         config_hash = hashlib.sha256(self.cfg.model_dump_json(exclude={"tracking"}).encode()).hexdigest()
         seeds = {"seed": self.cfg.seed, "data.split_seed": self.cfg.data.split_seed}
         record = provenance(self.session.device, seeds=seeds, data_hash=data_hash, config_hash=config_hash)
+        record["computed"] = {"processes": self.session.processes, **(computed or {})}
         write_json(self.reports / "provenance.json", record)
 
 

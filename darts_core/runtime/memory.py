@@ -26,6 +26,14 @@ def resident_mib() -> float:
     return float(psutil.Process().memory_info().rss / MIB)
 
 
+def free_mib(device: torch.device) -> float:
+    """Return how much memory is free on the device, in MiB: of the GPU, or of this machine's RAM."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return float(free / MIB)
+    return float(psutil.virtual_memory().available / MIB)
+
+
 def _reset_kernel_peak() -> bool:
     """Set the kernel's resident peak back to the present resident set; False where there is no such counter."""
     if _kernel_peak_mib() is None:

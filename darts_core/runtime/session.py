@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from darts_core.config import RuntimeConfig
+from darts_core.runtime.allocator import keep_freed_memory
 from darts_core.runtime.device import resolve
 
 
@@ -35,6 +36,8 @@ def start(cfg: RuntimeConfig, *, seed: int) -> Session:
     device = resolve(cfg.device)
     threads = cfg.num_threads or available_cores()
     torch.set_num_threads(threads)
+    if device.type == "cpu":
+        keep_freed_memory()
     torch.manual_seed(seed)
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False

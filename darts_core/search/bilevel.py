@@ -8,9 +8,10 @@ running statistics; in the reference the virtual one moves those of a copy. Only
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ from darts_core.supernet.supernet import Supernet
 
 Batch = tuple[Tensor, Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +52,9 @@ class FirstOrder:
     def __call__(self, supernet: Supernet, loss: Loss, *, train: Batch, valid: Batch, inner: InnerStep) -> Tensor:
         """Set the alphas' gradients; return the validation loss."""
         alphas = supernet.arch_parameters()
-        value = loss(supernet(valid[0]), valid[1])
-        _set_grad(alphas, torch.autograd.grad(value, alphas))
+        with frozen(supernet.weights().values()):
+            value = loss(supernet(valid[0]), valid[1])
+            _set_grad(alphas, torch.autograd.grad(value, alphas))
         return value.detach()
 
 
@@ -68,26 +71,20 @@ class Unrolled:
     def __call__(self, supernet: Supernet, loss: Loss, *, train: Batch, valid: Batch, inner: InnerStep) -> Tensor:
         """Set the alphas' gradients; return the validation loss at the virtual weights."""
         w, alphas = supernet.weights(), supernet.arch_parameters()
-        train_loss = loss(supernet(train[0]), train[1])
-        grads = torch.autograd.grad(train_loss, list(w.values()))
-        with torch.no_grad():
-            virtual = _virtual_weights(w, grads, inner)
-        leaves = {name: value.detach().requires_grad_() for name, value in virtual.items()}
-        value = loss(functional_call(supernet, leaves, (valid[0],)), valid[1])
-        both = torch.autograd.grad(value, [*alphas, *leaves.values()])
-        direct, vector = both[: len(alphas)], both[len(alphas) :]
+        with frozen(alphas):
+            grads = torch.autograd.grad(loss(supernet(train[0]), train[1]), list(w.values()))
+        value, direct, vector = _gradients_at_virtual_weights(supernet, loss, grads, valid=valid, inner=inner)
         epsilon = self.radius / torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(v) for v in vector]))
         plus, minus = (self._shifted_grad(supernet, loss, w, vector, sign * epsilon, train) for sign in (1.0, -1.0))
         _set_grad(alphas, [d - inner.lr * (p - m) / (2.0 * epsilon) for d, p, m in zip(direct, plus, minus)])
-        return value.detach()
+        return value
 
     @staticmethod
     def _shifted_grad(
         supernet: Supernet, loss: Loss, w: Mapping[str, Tensor], vector: Sequence[Tensor], shift: Tensor, train: Batch
     ) -> tuple[Tensor, ...]:
         shifted = {name: p.detach() + shift * v for (name, p), v in zip(w.items(), vector)}
-        value = loss(functional_call(supernet, shifted, (train[0],)), train[1])
-        return torch.autograd.grad(value, supernet.arch_parameters())
+        return _at(supernet, shifted, lambda: torch.autograd.grad(loss(supernet(train[0]), train[1]), supernet.arch_parameters()))
 
 
 @ARCH_GRADIENTS.register("exact")
@@ -99,15 +96,58 @@ class Exact:
         w, alphas = supernet.weights(), supernet.arch_parameters()
         train_loss = loss(supernet(train[0]), train[1])
         grads = torch.autograd.grad(train_loss, list(w.values()), create_graph=True)
-        with torch.no_grad():
-            virtual = _virtual_weights(w, grads, inner)
-        leaves = {name: value.detach().requires_grad_() for name, value in virtual.items()}
-        value = loss(functional_call(supernet, leaves, (valid[0],)), valid[1])
-        both = torch.autograd.grad(value, [*alphas, *leaves.values()])
-        direct, vector = both[: len(alphas)], both[len(alphas) :]
+        value, direct, vector = _gradients_at_virtual_weights(supernet, loss, grads, valid=valid, inner=inner)
         implicit = torch.autograd.grad(grads, alphas, grad_outputs=vector)
         _set_grad(alphas, [d - inner.lr * i for d, i in zip(direct, implicit)])
-        return value.detach()
+        return value
+
+
+@contextmanager
+def frozen(parameters: Iterable[Tensor]) -> Iterator[None]:
+    """Within, ``parameters`` take part in no gradient, which is then cheaper to compute."""
+    held = list(parameters)
+    for p in held:
+        p.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for p in held:
+            p.requires_grad_(True)
+
+
+def _gradients_at_virtual_weights(
+    supernet: Supernet, loss: Loss, grads: Sequence[Tensor], *, valid: Batch, inner: InnerStep
+) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Return the validation loss at w', and its gradients with respect to alpha and to w'."""
+    alphas = supernet.arch_parameters()
+    with torch.no_grad():
+        virtual = _virtual_weights(supernet.weights(), grads, inner)
+    leaves = {name: value.detach().requires_grad_() for name, value in virtual.items()}
+
+    def gradients() -> tuple[Tensor, tuple[Tensor, ...]]:
+        value = loss(supernet(valid[0]), valid[1])
+        return value.detach(), torch.autograd.grad(value, [*alphas, *leaves.values()])
+
+    value, both = _at(supernet, leaves, gradients)
+    return value, both[: len(alphas)], both[len(alphas) :]
+
+
+def _at(supernet: Supernet, weights: Mapping[str, Tensor], compute: Callable[[], T]) -> T:
+    """Return ``compute()`` with ``weights`` in the place of the supernet's own, for its backward pass, too: it may compute cells again."""
+    out: T = functional_call(_Around(supernet, compute), {f"supernet.{name}": value for name, value in weights.items()}, ())
+    return out
+
+
+class _Around(nn.Module):
+    """A module whose forward is any computation on ``supernet``."""
+
+    def __init__(self, supernet: Supernet, compute: Callable[[], Any]) -> None:
+        super().__init__()
+        self.supernet = supernet
+        self.compute = compute
+
+    def forward(self) -> Any:
+        return self.compute()
 
 
 def _virtual_weights(w: Mapping[str, nn.Parameter], grads: Sequence[Tensor], inner: InnerStep) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from darts_core.search.bilevel import ArchGradient, FirstOrder
 from darts_core.search.derive import DeriveRule, strongest_edges
-from darts_core.supernet.cell import MixedOp, dense
+from darts_core.supernet.mixed import MixedOp, dense
 from darts_core.supernet.supernet import Relaxation
 
 ArchOptimizer = Callable[[Iterable[nn.Parameter], float, float], Optimizer]

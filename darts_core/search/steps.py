@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from darts_core.config import SearchConfig
-from darts_core.search.bilevel import Batch, InnerStep
+from darts_core.search.bilevel import Batch, InnerStep, frozen
 from darts_core.search.method import Method
 from darts_core.supernet.supernet import Supernet
 
@@ -45,10 +45,11 @@ class Bilevel:
 
     def weight_step(self, train: Batch, *, lr: float) -> WeightStep:
         """Move the weights by their clipped gradient on ``train``; alpha stands still and takes no part in the norm."""
-        logits = self.supernet(train[0])
-        loss = F.cross_entropy(logits, train[1])
-        for p, grad in zip(self.w, torch.autograd.grad(loss, self.w)):
-            p.grad = grad
+        with frozen(self.supernet.arch_parameters()):
+            logits = self.supernet(train[0])
+            loss = F.cross_entropy(logits, train[1])
+            for p, grad in zip(self.w, torch.autograd.grad(loss, self.w)):
+                p.grad = grad
         norm = torch.nn.utils.clip_grad_norm_(self.w, self.cfg.grad_clip or float("inf"))
         for group in self.w_optimizer.param_groups:
             group["lr"] = lr

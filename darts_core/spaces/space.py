@@ -13,7 +13,8 @@ from darts_core.nets.skeleton import Stem
 from darts_core.ops import OPS
 from darts_core.ops.drop_path import DropPath
 from darts_core.registry import suggest
-from darts_core.supernet.cell import MixedOp, sources
+from darts_core.supernet.cell import sources
+from darts_core.supernet.mixed import MixedOp
 from darts_core.supernet.supernet import Relaxation, Supernet
 
 

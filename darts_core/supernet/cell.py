@@ -1,35 +1,24 @@
-"""The mixed operation and the cell of mixed operations (quark0/darts, cnn/model_search.py)."""
+"""The cell of mixed operations (quark0/darts, cnn/model_search.py)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from darts_core.nets.skeleton import CellPlan
 from darts_core.ops import OPS
 from darts_core.ops.conv import FactorizedReduce, ReluConvBn
-
-POOLS = (nn.MaxPool2d, nn.AvgPool2d)
-MixedOp = Callable[[nn.ModuleDict, Tensor, Tensor], Tensor]
+from darts_core.supernet.backend import Backend
+from darts_core.supernet.mixed import MixedOp
+from darts_core.supernet.shared import POOLS
+from darts_core.supernet.source import Term
 
 
 def candidate(name: str, channels: int, *, stride: int) -> nn.Module:
     """Return a candidate operation as the supernet holds it: BatchNorm without affine parameters, one after each pool, too."""
     op = OPS.get(name)(channels, stride=stride, affine=False)
     return nn.Sequential(op, nn.BatchNorm2d(channels, affine=False)) if isinstance(op, POOLS) else op
-
-
-def dense(edge: nn.ModuleDict, x: Tensor, weight_O: Tensor) -> Tensor:
-    """Return the weighted sum of all candidates on one edge. ``none`` adds zero and is not computed."""
-    summands = [weight * op(x) for weight, (name, op) in zip(weight_O, edge.items()) if name != "none"]
-    if not summands:
-        return edge["none"](x)
-    total = summands[0]
-    for summand in summands[1:]:
-        total = total + summand
-    return total
 
 
 def sources(nodes: int) -> list[tuple[int, int]]:
@@ -52,17 +41,14 @@ class SearchCell(nn.Module):
             for src, _ in sources(nodes)
         )
 
-    def forward(self, s0: Tensor, s1: Tensor, weight_EO: Tensor) -> Tensor:
+    def forward(self, s0: Tensor, s1: Tensor, weight_EO: Tensor, *, backend: Backend, is_last: bool) -> Tensor:
         """Return the concatenation of the cell's nodes; ``weight_EO`` weighs the operations of each edge."""
-        states = [self.preprocess0(s0), self.preprocess1(s1)]
-        edges: Iterator[tuple[nn.Module, Tensor]] = iter(zip(self.edges, weight_EO))
+        states = [backend.source(backend.preprocess(block, s)) for block, s in ((self.preprocess0, s0), (self.preprocess1, s1))]
+        edges = iter(zip(self.edges, weight_EO.unbind()))
         for node in range(self.nodes):
-            summands = []
+            terms: list[Term] = []
             for src in range(node + 2):
                 edge, weight_O = next(edges)
-                summands.append(self.mixed(edge, states[src], weight_O))  # type: ignore[arg-type]
-            total = summands[0]
-            for summand in summands[1:]:
-                total = total + summand
-            states.append(total)
-        return torch.cat(states[2:], dim=1)
+                terms.extend(self.mixed(edge, states[src], weight_O))  # type: ignore[arg-type]
+            states.append(backend.source(backend.total(terms)))
+        return backend.leave(states[2:], is_last=is_last)

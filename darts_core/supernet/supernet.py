@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,10 @@ from torch import Tensor, nn
 from darts_core.genotype import CELL_TYPES
 from darts_core.nets.skeleton import Stem, build_stem, plan_cells, pooled
 from darts_core.supernet.arch import ArchParameters
-from darts_core.supernet.cell import MixedOp, SearchCell, sources
+from darts_core.supernet.backend import Backend, Reference
+from darts_core.supernet.cell import SearchCell, sources
+from darts_core.supernet.mixed import MixedOp
+from darts_core.supernet.recompute import recomputed
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class Supernet(nn.Module):
     """Stem, cells of mixed operations, classifier. BatchNorm is affine in the stem only.
 
     ``relax`` turns ``alpha_EO`` into weights, ``mixed`` says how an edge spends them. Images from 8 to 224 pixels, odd sizes too.
+    ``use`` chooses how it is computed; until then it is the published forward.
     """
 
     def __init__(
@@ -47,6 +52,7 @@ class Supernet(nn.Module):
         super().__init__()
         self.primitives = tuple(primitives)
         self.nodes = nodes
+        self.in_channels = in_channels
         self.relax = relax
         shape = (len(sources(nodes)), len(self.primitives))
         self.arch = ArchParameters(dict.fromkeys(CELL_TYPES, shape), generator=generator)
@@ -55,14 +61,29 @@ class Supernet(nn.Module):
         self.stem = build_stem(stem, in_channels, init_channels)
         self.cells = nn.ModuleList(SearchCell(self.primitives, nodes, plan, mixed=mixed) for plan in plans)
         self.classifier = nn.Linear(plans[-1].channels * nodes, num_classes)
+        self.backend: Backend
+        self.is_lean: bool
+        self.use(Reference(), torch.device("cpu"))
+
+    def use(self, backend: Backend, device: torch.device, *, is_lean: bool = False) -> None:
+        """Move to ``device`` and compute by ``backend``; ``is_lean`` keeps the cells' inputs alone for the backward pass."""
+        self.backend, self.is_lean = backend, is_lean
+        backend.prepare(self, device)
+        self.to(device).to(memory_format=backend.memory_format(device))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (B, C_in, H, W) to logits (B, K)."""
         weights = {cell_type: self.relax(alpha_EO) for cell_type, alpha_EO in self.arch.items()}
-        s0, s1 = self.stem(x)
-        for cell_type, cell in zip(self.cell_types, self.cells):
-            s0, s1 = s1, cell(s0, s1, weights[cell_type].op_EO)
+        s0, s1 = self._enter(*self.stem(x))
+        for number, (cell_type, cell) in enumerate(zip(self.cell_types, self.cells), start=1):
+            compute = partial(cell, backend=self.backend, is_last=number == len(self.cells))
+            inputs = (s0, s1, weights[cell_type].op_EO)
+            s0, s1 = s1, recomputed(cell, compute, *inputs) if self.is_lean and torch.is_grad_enabled() else compute(*inputs)
         return self.classifier(pooled(s1))
+
+    def _enter(self, s0: Tensor, s1: Tensor) -> tuple[Tensor, Tensor]:
+        entered = self.backend.enter(s0)
+        return entered, entered if s1 is s0 else self.backend.enter(s1)
 
     def arch_parameters(self) -> list[nn.Parameter]:
         """Return the architecture parameters, which only the arch step moves."""

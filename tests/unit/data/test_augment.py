@@ -10,7 +10,7 @@ import torch
 
 from darts_core.config import AugmentConfig
 from darts_core.data import AugmentPolicy, Batches, DataSpec, Images, resolve_policy
-from darts_core.data.augment import Draws, crop_and_flip, cutout, draw, normalise
+from darts_core.data.augment import Draws, crop_and_flip, cutout, draw, normalise, turn_and_zoom
 
 
 def one_image(image: np.ndarray, policy: AugmentPolicy, draws: Draws, k: int, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
@@ -88,6 +88,49 @@ def test_cutout_is_cut_off_at_the_border_and_odd_lengths_round_down() -> None:
     assert (out[1, 0, 2:6, 2:6] == 0).all()
 
 
+@pytest.mark.parametrize("size", [(8, 8), (9, 14), (20, 7)])
+def test_turning_and_zooming_equal_torchvisions_affine(size: tuple[int, int]) -> None:
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms.functional import affine
+
+    images = torch.from_numpy(np.random.default_rng(2).integers(0, 256, (4, 3, *size), dtype=np.uint8))
+    degrees, factors = (0.0, 10.0, -25.0, 90.0), (1.0, 1.2, 0.8, 1.1)
+    factor = torch.tensor(factors)
+    out = turn_and_zoom(images, Draws(angle=torch.tensor(degrees).deg2rad(), width_factor=factor, height_factor=factor))
+    for image, ours, angle, scale in zip(images, out, degrees, factors):
+        expected = affine(image.float(), angle, [0, 0], scale, [0.0, 0.0], interpolation=InterpolationMode.BILINEAR)
+        torch.testing.assert_close(ours, expected, rtol=0, atol=2e-3)
+    assert torch.equal(out[0].round().byte(), images[0])
+
+
+def test_width_and_height_are_stretched_apart() -> None:
+    square = torch.zeros(2, 1, 16, 16, dtype=torch.uint8)
+    square[:, :, 4:12, 4:12] = 255
+    draws = Draws(width_factor=torch.tensor([2.0, 1.0]), height_factor=torch.tensor([1.0, 0.5]))
+    wide, flat = (out[0] > 127 for out in turn_and_zoom(square, draws))
+    assert (wide.any(0).sum(), wide.any(1).sum()) == (16, 8)
+    assert (flat.any(0).sum(), flat.any(1).sum()) == (8, 4)
+
+
+def test_angles_and_factors_cover_their_ranges_evenly() -> None:
+    draws = draw(AugmentPolicy(rotation=10.0, zoom=0.25), 20000, height=8, width=8, generator=torch.Generator().manual_seed(0))
+    for value, largest in ((draws.angle.rad2deg(), 10.0), (draws.width_factor.log(), 0.2231), (draws.height_factor.log(), 0.2231)):
+        shares = torch.histc(value, 5, -largest, largest) / 20000
+        assert shares.sum() > 0.999
+        assert (shares - 0.2).abs().max() < 0.02
+    assert not torch.equal(draws.width_factor, draws.height_factor)
+
+
+def test_rotation_and_zoom_reach_the_batches() -> None:
+    images = Images.from_arrays(np.random.default_rng(3).integers(0, 256, (8, 1, 8, 8), dtype=np.uint8), [0, 1] * 4)
+    policy = AugmentPolicy(1, True, 2, rotation=10.0, zoom=0.1)
+    ((x, _),) = Batches(images, 8, shuffle=False, policy=policy, generator=torch.Generator().manual_seed(0))
+    draws = draw(policy, 8, height=8, width=8, generator=torch.Generator().manual_seed(0))
+    mean, std = (torch.tensor(value)[:, None, None] for value in (images.spec.mean, images.spec.std))
+    turned = turn_and_zoom(crop_and_flip(images.gather(torch.arange(8)), draws, padding=1), draws)
+    assert torch.equal(x, cutout(normalise(turned, mean, std), draws, length=2))
+
+
 def test_draws_cover_their_ranges_evenly() -> None:
     draws = draw(AugmentPolicy(2, True, 4), 20000, height=3, width=5, generator=torch.Generator().manual_seed(0))
     for value, size in ((draws.top, 5), (draws.left, 5), (draws.centre_y, 3), (draws.centre_x, 5), (draws.mirrored.long(), 2)):
@@ -105,8 +148,8 @@ def test_null_takes_the_data_sets_own_policy() -> None:
 
 
 def test_what_is_set_replaces_the_default() -> None:
-    cfg = AugmentConfig(crop_padding=0, flip=False, cutout_length=2)
-    assert resolve_policy(SPEC, cfg, cutout=True) == AugmentPolicy(0, False, 2)
+    cfg = AugmentConfig(crop_padding=0, flip=False, cutout_length=2, rotation=5.0, zoom=0.5)
+    assert resolve_policy(SPEC, cfg, cutout=True) == AugmentPolicy(0, False, 2, 5.0, 0.5)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from darts_core.methods import METHODS
 from darts_core.runtime.checkpoint import Checkpoint
 from darts_core.runtime.seed import seeded, stream
 from darts_core.spaces.darts_cnn import darts_cnn
-from darts_core.supernet.cell import dense
+from darts_core.supernet.mixed import dense
 from darts_core.supernet.supernet import Weights
 
 SPACE = darts_cnn(init_channels=2, layers=3, nodes=1, primitives=("none", "max_pool_3x3", "skip_connect", "sep_conv_3x3"))
@@ -40,10 +40,14 @@ def run(images, *, order="first", epochs=3, log=None, checkpoint=None, train=Non
         supernet,
         method,
         space=SPACE,
-        data=SearchData(train=for_weights if train is None else train, valid=Cycle(for_alphas), held_out=Batches(theirs, 4, shuffle=False)),
+        data=SearchData(
+            batch_shape=(5, 1, 8, 8),
+            train=for_weights if train is None else train,
+            valid=Cycle(for_alphas),
+            held_out=Batches(theirs, 4, shuffle=False),
+        ),
         cfg=SearchConfig(**{"epochs": epochs, "batch_size": 5, "arch_lr": 0.05, "lr": 0.1, **options}),
         device=torch.device("cpu"),
-        memory_format=torch.channels_last,
         log=log or (lambda metrics, epoch: None),
         checkpoint=checkpoint,
     )
@@ -216,7 +220,7 @@ def test_loaders_without_a_state_are_trained_on_too(images):
     """Those of a caller of search_architecture."""
     batches = list(Batches(images, 10, shuffle=False))
     assert run(images, epochs=1, train=batches).history[0]["train_loss"] > 0.0
-    assert not SearchData(train=batches, valid=iter(batches), held_out=batches).streams()
+    assert not SearchData(batch_shape=(4, 1, 8, 8), train=batches, valid=iter(batches), held_out=batches).streams()
 
 
 def test_the_engine_knows_no_method_by_name(images):
@@ -226,12 +230,12 @@ def test_the_engine_knows_no_method_by_name(images):
         def forward(self, alpha_EO):
             return Weights(op_EO=alpha_EO.sigmoid())
 
-    def half(edge, x, weight_O):
-        return 0.5 * dense(edge, x, weight_O)
+    def half(edge, source, weight_O):
+        return dense(edge, source, 0.5 * weight_O)
 
     method = dataclasses.replace(METHODS.build("darts"), relax=Gates().forward, mixed=half)
     supernet = SPACE.supernet(in_channels=1, num_classes=3, relax=method.relax, mixed=method.mixed, generator=stream(0, "alphas"))
     batches = Batches(images, 10, shuffle=True, generator=stream(0, "x"))
-    data = SearchData(train=batches, valid=Cycle(batches), held_out=batches)
+    data = SearchData(batch_shape=(4, 1, 8, 8), train=batches, valid=Cycle(batches), held_out=batches)
     result = search(supernet, method, space=SPACE, data=data, cfg=SearchConfig(epochs=1), device=torch.device("cpu"))
     assert result.op_weights["normal"].sum(1).max() > 1.5

@@ -4,7 +4,7 @@ from darts_core.methods import METHODS
 from darts_core.search.bilevel import Exact, FirstOrder, Unrolled
 from darts_core.search.derive import strongest_edges
 from darts_core.search.relax import softmax
-from darts_core.supernet.cell import dense
+from darts_core.supernet.mixed import dense
 
 
 @pytest.mark.parametrize(("name", "kind"), [("first", FirstOrder), ("unrolled", Unrolled), ("exact", Exact)])

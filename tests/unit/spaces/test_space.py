@@ -7,7 +7,7 @@ from darts_core.genotype import Cell, Edge, Genotype, GenotypeError, published
 from darts_core.search.relax import softmax
 from darts_core.spaces import SPACES
 from darts_core.spaces.darts_cnn import DARTS_PRIMITIVES, darts_cnn
-from darts_core.supernet.cell import dense
+from darts_core.supernet.mixed import dense
 
 
 def stream(seed=0):

@@ -3,7 +3,10 @@ import torch
 from torch import nn
 
 from darts_core.nets.skeleton import CellPlan
-from darts_core.supernet.cell import SearchCell, candidate, dense, sources
+from darts_core.supernet.backend import Reference
+from darts_core.supernet.cell import SearchCell, candidate, sources
+from darts_core.supernet.mixed import dense
+from darts_core.supernet.source import PlainSource, plain_total
 
 PLAN = {"channels_in": (3, 5), "channels": 4, "is_reduction": False, "follows_reduction": False}
 PRIMITIVES = ("none", "max_pool_3x3", "skip_connect", "sep_conv_3x3")
@@ -34,22 +37,30 @@ class TestDense:
         torch.manual_seed(0)
         return nn.ModuleDict({name: candidate(name, 4, stride=1) for name in PRIMITIVES})
 
+    @staticmethod
+    def mixture(edge, x, weight_O):
+        return plain_total(dense(edge, PlainSource(x), weight_O))
+
     def test_is_the_weighted_sum_of_all(self):
         edge, x, weight_O = self.edge(), torch.randn(4, 4, 5, 5), torch.tensor([0.1, 0.2, 0.3, 0.4])
         expected = sum(weight * op(x) for weight, op in zip(weight_O, edge.values()))
-        torch.testing.assert_close(dense(edge, x, weight_O), expected)
+        torch.testing.assert_close(self.mixture(edge, x, weight_O), expected)
 
     def test_none_is_zero_but_takes_its_share(self):
         """Its weight is no factor of the sum; yet it is one of the softmax, and so has a gradient there."""
         edge, x = self.edge(), torch.randn(4, 4, 5, 5)
         alpha = torch.zeros(4, requires_grad=True)
-        dense(edge, x, alpha.softmax(0)).pow(2).sum().backward()
+        self.mixture(edge, x, alpha.softmax(0)).pow(2).sum().backward()
         assert alpha.grad[0] < 0.0, "more of none, less of everything"
-        assert dense(edge, x, torch.tensor([1.0, 0.0, 0.0, 0.0])).abs().max() == 0.0
+        assert self.mixture(edge, x, torch.tensor([1.0, 0.0, 0.0, 0.0])).abs().max() == 0.0
 
     def test_an_edge_of_none_alone_is_zero(self):
         edge = nn.ModuleDict({"none": candidate("none", 4, stride=2)})
-        assert torch.equal(dense(edge, torch.randn(2, 4, 5, 5), torch.ones(1)), torch.zeros(2, 4, 3, 3))
+        assert torch.equal(self.mixture(edge, torch.randn(2, 4, 5, 5), torch.ones(1)), torch.zeros(2, 4, 3, 3))
+
+
+def run(cell, s0, s1, weight_EO):
+    return cell(s0, s1, weight_EO, backend=Reference(), is_last=True)
 
 
 def build(nodes=2, **plan):
@@ -66,16 +77,16 @@ def test_a_cell_with_one_operation_an_edge_is_the_discrete_cell():
     in0, in1 = cell.preprocess0(s0), cell.preprocess1(s1)
     node2 = in0 + cell.edges[1]["max_pool_3x3"](in1)
     node3 = in1 + cell.edges[4]["sep_conv_3x3"](node2)
-    torch.testing.assert_close(cell(s0, s1, weight_EO), torch.cat([node2, node3], dim=1))
+    torch.testing.assert_close(run(cell, s0, s1, weight_EO), torch.cat([node2, node3], dim=1))
 
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 7), (1, 1)])
 def test_a_reduction_halves_and_rounds_up(size):
     cell = build(is_reduction=True, nodes=3)
-    out = cell(torch.randn(4, 3, *size), torch.randn(4, 5, *size), torch.full((9, 4), 0.25))
+    out = run(cell, torch.randn(4, 3, *size), torch.randn(4, 5, *size), torch.full((9, 4), 0.25))
     assert out.shape == (4, 12, (size[0] + 1) // 2, (size[1] + 1) // 2)
 
 
 def test_after_a_reduction_the_older_input_is_halved():
     cell = build(follows_reduction=True)
-    assert cell(torch.randn(4, 3, 9, 8), torch.randn(4, 5, 5, 4), torch.full((5, 4), 0.25)).shape == (4, 8, 5, 4)
+    assert run(cell, torch.randn(4, 3, 9, 8), torch.randn(4, 5, 5, 4), torch.full((5, 4), 0.25)).shape == (4, 8, 5, 4)

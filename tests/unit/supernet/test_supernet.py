@@ -5,7 +5,7 @@ from torch import nn
 from darts_core.metrics import count_parameters
 from darts_core.search.relax import softmax
 from darts_core.spaces.darts_cnn import DARTS_PRIMITIVES
-from darts_core.supernet.cell import dense
+from darts_core.supernet.mixed import dense
 from darts_core.supernet.supernet import Supernet
 
 

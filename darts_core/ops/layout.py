@@ -1,0 +1,56 @@
+"""Picking pixels and joining channels with gradients in the layout of the images.
+
+torch's own gradients are zero-filled tensors in the default layout (of a slice) and views into the joined gradient (of ``torch.cat``);
+beside channels-last images either makes the steps that follow up to ten times slower on the CPU. Values are the same, and double
+backward works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def subsample(x_BCHW: Tensor, stride: int, *, start: int = 0) -> Tensor:
+    """Return ``x[:, :, start::stride, start::stride]``."""
+    out: Tensor = _Subsample.apply(x_BCHW, stride, start)
+    return out
+
+
+def concatenate(maps: Sequence[Tensor]) -> Tensor:
+    """Return the maps (B, C_i, H, W) joined along the channels: (B, sum C_i, H, W)."""
+    out: Tensor = _Concatenate.apply(*maps)
+    return out
+
+
+def _format(x: Tensor) -> torch.memory_format:
+    return torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+
+
+class _Subsample(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, stride: int, start: int) -> Tensor:
+        ctx.shape, ctx.picked = x.shape, (..., slice(start, None, stride), slice(start, None, stride))
+        ctx.format = _format(x)
+        return x[ctx.picked].contiguous(memory_format=ctx.format)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        grad_x = torch.empty(ctx.shape, dtype=grad.dtype, device=grad.device, memory_format=ctx.format).zero_()
+        grad_x[ctx.picked] = grad
+        return grad_x, None, None
+
+
+class _Concatenate(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *maps: Tensor) -> Tensor:
+        ctx.channels = [x.shape[1] for x in maps]
+        ctx.format = _format(maps[0])
+        return torch.cat(maps, dim=1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
+        return tuple(part.contiguous(memory_format=ctx.format) for part in grad.split(ctx.channels, dim=1))

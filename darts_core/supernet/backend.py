@@ -1,0 +1,127 @@
+"""How a supernet is computed: the published forward, or a faster one over the same modules (``search.backend``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from darts_core.ops.conv import ReluFirst
+from darts_core.ops.depthwise import DepthwiseConv2d
+from darts_core.supernet.shared import SharedSource, rectified_concat, shared_total
+from darts_core.supernet.source import PlainSource, Source, Term, plain_total
+
+
+class Backend(Protocol):
+    """The steps of a forward pass. What ``enter`` and ``leave`` return, only ``preprocess`` reads."""
+
+    name: ClassVar[str]
+
+    def prepare(self, supernet: nn.Module, device: torch.device) -> None:
+        """Bring the modules into the form that this backend is fastest in."""
+        ...
+
+    def memory_format(self, device: torch.device) -> torch.memory_format:
+        """Return the layout of images and weights."""
+        ...
+
+    def enter(self, s: Tensor) -> Tensor:
+        """Take an output of the stem."""
+        ...
+
+    def preprocess(self, block: ReluFirst, s: Tensor) -> Tensor:
+        """Fit a cell's input to its width."""
+        ...
+
+    def source(self, x: Tensor) -> Source:
+        """Return a state as its edges see it."""
+        ...
+
+    def total(self, terms: Iterable[Term]) -> Tensor:
+        """Return a node's state."""
+        ...
+
+    def leave(self, states: Sequence[Source], *, is_last: bool) -> Tensor:
+        """Return a cell's output: of the last cell the concatenated states, of others whatever ``preprocess`` expects."""
+        ...
+
+
+class Reference:
+    """The published forward, operation by operation, in the library's default layout: slow, and the oracle of the others."""
+
+    name: ClassVar[str] = "reference"
+
+    def prepare(self, supernet: nn.Module, device: torch.device) -> None:
+        """Use the library's own backward of depthwise convolutions."""
+        _set_exact_backward(supernet, own=False)
+
+    def memory_format(self, device: torch.device) -> torch.memory_format:
+        """Return the contiguous layout."""
+        return torch.contiguous_format
+
+    def enter(self, s: Tensor) -> Tensor:
+        """Return the stem's output as it is."""
+        return s
+
+    def preprocess(self, block: ReluFirst, s: Tensor) -> Tensor:
+        """Apply the block."""
+        out: Tensor = block(s)
+        return out
+
+    def source(self, x: Tensor) -> Source:
+        """Return a state that shares nothing."""
+        return PlainSource(x)
+
+    def total(self, terms: Iterable[Term]) -> Tensor:
+        """Return the sum."""
+        return plain_total(terms)
+
+    def leave(self, states: Sequence[Source], *, is_last: bool) -> Tensor:
+        """Return the concatenated states."""
+        return torch.cat([state.x for state in states], dim=1)
+
+
+class Eager:
+    """Plain PyTorch that computes once what several edges need; on the CPU channels last and with a depthwise backward of our own."""
+
+    name: ClassVar[str] = "eager"
+
+    def prepare(self, supernet: nn.Module, device: torch.device) -> None:
+        """Use our backward of depthwise convolutions, which helps the CPU alone."""
+        _set_exact_backward(supernet, own=device.type == "cpu")
+
+    def memory_format(self, device: torch.device) -> torch.memory_format:
+        """Return channels last on the CPU, where it is about twice as fast; MIOpen gains nothing from it."""
+        return torch.channels_last if device.type == "cpu" else torch.contiguous_format
+
+    def enter(self, s: Tensor) -> Tensor:
+        """Rectify the stem's output: the cells' blocks begin with it."""
+        return F.relu(s)
+
+    def preprocess(self, block: ReluFirst, s: Tensor) -> Tensor:
+        """Apply the block to an input that is rectified already."""
+        out: Tensor = block.last_bn(block.convolve(s))
+        return out
+
+    def source(self, x: Tensor) -> SharedSource:
+        """Return a state that remembers what has been computed from it."""
+        return SharedSource(x)
+
+    def total(self, terms: Iterable[Term]) -> Tensor:
+        """Return the sum."""
+        return shared_total(terms)
+
+    def leave(self, states: Sequence[Source], *, is_last: bool) -> Tensor:
+        """Return the concatenated states, rectified unless they go to the classifier."""
+        if is_last:
+            return torch.cat([state.x for state in states], dim=1)
+        return rectified_concat([state for state in states if isinstance(state, SharedSource)])
+
+
+def _set_exact_backward(supernet: nn.Module, *, own: bool) -> None:
+    for module in supernet.modules():
+        if isinstance(module, DepthwiseConv2d):
+            module.uses_own_backward = own

@@ -1,0 +1,41 @@
+"""Memory for time: forget what a cell computes and compute it again when its gradient is needed (Chen et al., arXiv:1604.06174)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+
+def recomputed(module: nn.Module, compute: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    """Return ``compute(*inputs)`` and keep of it the inputs alone for the backward pass.
+
+    The BatchNorms of ``module`` see the batch twice and count it once.
+    """
+
+    def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        return nullcontext(), _BatchNormsStandStill(module)
+
+    out: Tensor = checkpoint(compute, *inputs, use_reentrant=False, context_fn=contexts)
+    return out
+
+
+class _BatchNormsStandStill(AbstractContextManager[None]):
+    """Within, no BatchNorm of ``module`` moves its buffers. Can be entered again: a second derivative computes a cell a third time."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+        self._before: list[tuple[nn.BatchNorm2d, float | None, Tensor]] = []
+
+    def __enter__(self) -> None:
+        for bn in self._module.modules():
+            if isinstance(bn, nn.BatchNorm2d) and bn.num_batches_tracked is not None:
+                self._before.append((bn, bn.momentum, bn.num_batches_tracked.clone()))
+                bn.momentum = 0.0
+
+    def __exit__(self, *error: object) -> None:
+        while self._before:
+            bn, momentum, count = self._before.pop()
+            bn.momentum, bn.num_batches_tracked = momentum, count

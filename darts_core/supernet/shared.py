@@ -1,0 +1,141 @@
+"""The same sums with less work: what several edges compute from one state is computed once.
+
+Every edge that leaves a state rectifies it, pools it and normalises the pools; the results do not depend on the edge. And a weight
+times a BatchNorm without affine parameters is a BatchNorm whose weight it is. Exact, up to rounding: the tests compare loss, gradients
+and buffers with :class:`darts_core.supernet.source.PlainSource`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from darts_core.ops.conv import ReluFirst
+from darts_core.ops.layout import concatenate
+from darts_core.supernet.source import Term
+
+POOLS = (nn.MaxPool2d, nn.AvgPool2d)
+
+
+@dataclass(frozen=True)
+class _Pooled:
+    """A pooled state, and, in training, the same normalised, with the batch's mean and unbiased variance (C,) each."""
+
+    raw: Tensor
+    normalised: Tensor
+    mean: Tensor
+    variance: Tensor
+
+
+class SharedSource:
+    """A state of a cell that remembers what its edges have computed from it."""
+
+    def __init__(self, x: Tensor) -> None:
+        self.x = x
+        self._pools: dict[tuple[object, ...], _Pooled] = {}
+
+    @cached_property
+    def rectified(self) -> Tensor:
+        """The state after ReLU."""
+        return F.relu(self.x)
+
+    def term(self, op: nn.Module, weight: Tensor) -> Term:
+        """Return what ``op``, weighed by ``weight`` (a scalar), adds to the state that its edge leads to."""
+        if isinstance(op, ReluFirst) and not op.last_bn.affine:
+            return None, _weighted_batch_norm(op.last_bn, op.convolve(self.rectified), weight)
+        if isinstance(op, nn.Sequential) and len(op) == 2 and isinstance(op[0], POOLS) and isinstance(op[1], nn.BatchNorm2d):
+            return self._pool(op[0], op[1], weight)
+        return weight, op(self.x)
+
+    def _pool(self, pool: nn.MaxPool2d | nn.AvgPool2d, bn: nn.BatchNorm2d, weight: Tensor) -> Term:
+        key = (type(pool), pool.kernel_size, pool.stride, pool.padding, bn.eps)
+        if key not in self._pools:
+            self._pools[key] = _normalise_batch(pool(self.x), bn)
+        pooled = self._pools[key]
+        if not bn.training:
+            return None, _weighted_batch_norm(bn, pooled.raw, weight)
+        assert bn.num_batches_tracked is not None
+        assert bn.running_mean is not None
+        assert bn.running_var is not None
+        assert bn.momentum is not None
+        with torch.no_grad():  # each edge has buffers of its own; they move, though the maps are shared
+            bn.num_batches_tracked += 1
+            bn.running_mean.lerp_(pooled.mean, bn.momentum)
+            bn.running_var.lerp_(pooled.variance, bn.momentum)
+        return weight, pooled.normalised
+
+
+def _normalise_batch(x: Tensor, bn: nn.BatchNorm2d) -> _Pooled:
+    mean, variance = x.new_zeros(x.shape[1]), x.new_zeros(x.shape[1])
+    if not bn.training:
+        return _Pooled(x, x, mean, variance)
+    # With momentum 1 the buffers take the batch's own statistics.
+    return _Pooled(x, F.batch_norm(x, mean, variance, training=True, momentum=1.0, eps=bn.eps), mean, variance)
+
+
+def _weighted_batch_norm(bn: nn.BatchNorm2d, x: Tensor, weight: Tensor) -> Tensor:
+    """Return ``weight * bn(x)`` in one pass, for a BatchNorm without affine parameters."""
+    if bn.training and bn.num_batches_tracked is not None:
+        bn.num_batches_tracked += 1
+    assert bn.momentum is not None
+    # Contiguous: torch 2.14.1 reads past the end of an expanded weight when it differentiates channels-last images on the CPU.
+    scale = weight.to(x.dtype).expand(bn.num_features).contiguous()
+    return F.batch_norm(x, bn.running_mean, bn.running_var, scale, None, bn.training, bn.momentum, bn.eps)
+
+
+def shared_total(terms: Iterable[Term]) -> Tensor:
+    """Return the sum of the terms: what is fresh is added to in place, the weighted maps are summed in one go."""
+    fresh, weighted = [], []
+    for weight, x in terms:
+        fresh.append(x) if weight is None else weighted.append((weight, x))
+    total = fresh[0] if fresh else None
+    for x in fresh[1:]:
+        total = total.add_(x)  # type: ignore[union-attr]
+    if weighted:
+        mixed = _WeightedSum.apply(torch.stack([weight for weight, _ in weighted]), *(x for _, x in weighted))
+        total = mixed if total is None else total.add_(mixed)
+    assert total is not None, "an edge adds at least one term"
+    return total
+
+
+class _WeightedSum(torch.autograd.Function):
+    """sum_k weight_K[k] * maps[k], without a product of its own for each map."""
+
+    @staticmethod
+    def forward(ctx: Any, weight_K: Tensor, *maps: Tensor) -> Tensor:
+        ctx.save_for_backward(weight_K, *maps)
+        total = maps[0] * weight_K[0]
+        if weight_K.device.type == "cpu":
+            for x, weight in zip(maps[1:], weight_K[1:].tolist()):
+                total.add_(x, alpha=weight)
+        else:  # reading a number would wait for the GPU
+            for x, weight in zip(maps[1:], weight_K[1:].unbind()):
+                total.addcmul_(x, weight)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        weight_K, *maps = ctx.saved_tensors
+        wants_weight, *wants_map = ctx.needs_input_grad
+        grad_K = torch.stack([_inner(grad, x) for x in maps]) if wants_weight else None
+        return grad_K, *(grad * weight if wants else None for weight, wants in zip(weight_K.unbind(), wants_map))
+
+
+def _inner(a: Tensor, b: Tensor) -> Tensor:
+    """Return the sum of ``a * b`` (a scalar) without writing the product down."""
+    return torch.dot(_flat(a), _flat(b))
+
+
+def _flat(x_BCHW: Tensor) -> Tensor:
+    return x_BCHW.permute(0, 2, 3, 1).reshape(-1)
+
+
+def rectified_concat(sources: Sequence[SharedSource]) -> Tensor:
+    """Return the concatenated states after ReLU, which the next cells would rectify anyway: (B, nodes * C, H, W)."""
+    return concatenate([source.rectified for source in sources])

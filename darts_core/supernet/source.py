@@ -1,0 +1,45 @@
+"""Where an edge starts: a state of the cell, which candidate operations are applied to, and what they add to the next state.
+
+A mixed operation (:mod:`darts_core.supernet.mixed`) says *which* candidates of an edge run and with what weight; a source says *how* they
+are computed. :class:`PlainSource` is the published forward, the oracle of every faster one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from torch import Tensor, nn
+
+Term = tuple[Tensor | None, Tensor]
+"""(weight, x): ``weight * x`` is added. (None, x): ``x`` is added as it is; nobody else reads it, so it may be written to."""
+
+
+class Source(Protocol):
+    """A state of a cell, (B, C, H, W), as its outgoing edges see it."""
+
+    x: Tensor
+
+    def term(self, op: nn.Module, weight: Tensor) -> Term:
+        """Return what ``op``, weighed by ``weight`` (a scalar), adds to the state that its edge leads to."""
+        ...
+
+
+class PlainSource:
+    """Apply each operation as it stands."""
+
+    def __init__(self, x: Tensor) -> None:
+        self.x = x
+
+    def term(self, op: nn.Module, weight: Tensor) -> Term:
+        """Return the weight and the operation's output."""
+        return weight, op(self.x)
+
+
+def plain_total(terms: Iterable[Term]) -> Tensor:
+    """Return the sum of the terms, one after the other."""
+    summands = [x if weight is None else weight * x for weight, x in terms]
+    total = summands[0]
+    for summand in summands[1:]:
+        total = total + summand
+    return total
