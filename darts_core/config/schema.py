@@ -169,7 +169,7 @@ class RuntimeConfig(Section):
     num_workers: CountOrZero = Field(default=2, description="processes that decode images")
     processes: Count = Field(default=1, description="networks that retrain trains at the same time, each in a process of its own")
     progress: Literal["auto", "bar", "lines", "off"] = "auto"
-    deterministic: StrictBool = True
+    deterministic: StrictBool = Field(default=True, description="on a GPU, repeatable cuDNN or MIOpen kernels alone; a CPU repeats itself")
 
     @field_validator("device")
     @classmethod

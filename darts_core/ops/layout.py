@@ -27,7 +27,8 @@ def concatenate(maps: Sequence[Tensor]) -> Tensor:
 
 
 def _format(x: Tensor) -> torch.memory_format:
-    return torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+    is_channels_last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    return torch.channels_last if is_channels_last else torch.contiguous_format
 
 
 class _Subsample(torch.autograd.Function):
@@ -48,8 +49,9 @@ class _Concatenate(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *maps: Tensor) -> Tensor:
         ctx.channels = [x.shape[1] for x in maps]
-        ctx.format = _format(maps[0])
-        return torch.cat(maps, dim=1)
+        out = torch.cat(maps, dim=1)
+        ctx.format = _format(out)
+        return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:

@@ -27,7 +27,7 @@ def estimate_peak_mib(supernet: Supernet, batch_shape: tuple[int, int, int, int]
 
 def _saved_bytes(supernet: Supernet, shape: tuple[int, ...]) -> int:
     """Return the bytes of the distinct storages that a forward pass keeps for the backward one, beside the parameters."""
-    device = next(supernet.parameters()).device
+    weight = next(supernet.parameters())
     own = {p.untyped_storage().data_ptr() for p in supernet.parameters()}
     kept: dict[int, int] = {}
 
@@ -37,7 +37,7 @@ def _saved_bytes(supernet: Supernet, shape: tuple[int, ...]) -> int:
             kept[storage.data_ptr()] = storage.nbytes()
         return x
 
-    x = torch.zeros(shape, device=device).to(memory_format=supernet.backend.memory_format(device))
+    x = weight.new_zeros(shape).to(memory_format=supernet.backend.memory_format(weight.device))
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda saved: saved):
         out = supernet(x)
     del out

@@ -18,6 +18,7 @@ from darts_core.search.derive import strongest_edges
 from darts_core.search.steps import Bilevel
 from darts_core.spaces import SPACES
 from darts_core.spaces.darts_cnn import DARTS_PRIMITIVES
+from darts_core.supernet.backend import Backend, Eager, Reference
 from darts_core.supernet.supernet import Supernet
 
 TOLERANCE = 1e-9
@@ -38,8 +39,16 @@ def compare(name: str, ours: Mapping[str, torch.Tensor], theirs: Mapping[str, to
     return name, None if error <= TOLERANCE else f"{worst}: relative error {error:.2e}, at most {TOLERANCE:.0e} expected"
 
 
+WAYS = [(backend, lean) for backend in (Reference(), Eager()) for lean in (False, True)]
+
+
 def build_supernet(
-    config: Mapping[str, object], params: Mapping[str, torch.Tensor], alphas: Mapping[str, torch.Tensor], order: str
+    config: Mapping[str, object],
+    params: Mapping[str, torch.Tensor],
+    alphas: Mapping[str, torch.Tensor],
+    order: str,
+    *,
+    way: tuple[Backend, bool],
 ) -> tuple[Supernet, Bilevel]:
     sizes = {key: config[key] for key in ("init_channels", "layers", "nodes")}
     space = SPACES.build("darts_cnn", {**sizes, "primitives": tuple(config["primitives"])})
@@ -54,6 +63,7 @@ def build_supernet(
             weights[key].copy_(value)
         for cell_type in ("normal", "reduce"):
             getattr(supernet.arch, cell_type).copy_(alphas[f"alphas_{cell_type}"])
+    supernet.use(way[0], torch.device("cpu"), is_lean=way[1])
     cfg = SearchConfig(
         lr=config["w_lr"],
         momentum=config["w_momentum"],
@@ -65,31 +75,38 @@ def build_supernet(
     return supernet, Bilevel(supernet, method, cfg)
 
 
+def _named(way: tuple[Backend, bool]) -> str:
+    return f"{way[0].name}, {'lean' if way[1] else 'normal'}"
+
+
 def search_forward(root: Path) -> Iterator[Outcome]:
     data = torch.load(root / "darts_cnn_search.pt", weights_only=True)
     case = data["forward"]
-    supernet, _ = build_supernet(data["config"], case["params"], case, "first")
-    logits = supernet(case["x"])
-    loss = F.cross_entropy(logits, case["y"])
-    loss.backward()
-    yield compare("search forward: logits and loss", {"logits": logits, "loss": loss}, {"logits": case["logits"], "loss": case["loss"]})
-    yield compare("search forward: gradients of all weights", {k: p.grad for k, p in supernet.weights().items()}, case["grads"])
-    alphas = {f"grad_alphas_{k}": a.grad for k, a in supernet.arch.items()}
-    yield compare("search forward: gradients of the alphas", alphas, {k: case[k] for k in alphas})
+    for way in WAYS:
+        supernet, _ = build_supernet(data["config"], case["params"], case, "first", way=way)
+        logits = supernet(case["x"].to(memory_format=way[0].memory_format(torch.device("cpu"))))
+        loss = F.cross_entropy(logits, case["y"])
+        loss.backward()
+        title = f"search forward ({_named(way)})"
+        yield compare(f"{title}: logits and loss", {"logits": logits, "loss": loss}, {"logits": case["logits"], "loss": case["loss"]})
+        yield compare(f"{title}: gradients of all weights", {k: p.grad for k, p in supernet.weights().items()}, case["grads"])
+        alphas = {f"grad_alphas_{k}": a.grad for k, a in supernet.arch.items()}
+        yield compare(f"{title}: gradients of the alphas", alphas, {k: case[k] for k in alphas})
 
 
 def trajectories(root: Path) -> Iterator[Outcome]:
     data = torch.load(root / "darts_cnn_search.pt", weights_only=True)
     for key, order in (("trajectory_first", "first"), ("trajectory_second", "unrolled")):
         case, lr = data[key], data["config"]["w_lr"]
-        supernet, bilevel = build_supernet(data["config"], case["params"], case, order)
-        for k, step in enumerate(case["steps"]):
-            yield compare(
-                f"{key} step {k}",
-                _take_step(supernet, bilevel, step, lr),
-                {n: v for n, v in step.items() if not n.startswith(("x_", "y_"))},
-            )
-        yield compare(f"{key}: all weights at the end", supernet.weights(), case["final_params"])
+        for way in WAYS:
+            supernet, bilevel = build_supernet(data["config"], case["params"], case, order, way=way)
+            for k, step in enumerate(case["steps"]):
+                yield compare(
+                    f"{key} ({_named(way)}) step {k}",
+                    _take_step(supernet, bilevel, step, lr),
+                    {n: v for n, v in step.items() if not n.startswith(("x_", "y_"))},
+                )
+            yield compare(f"{key} ({_named(way)}): all weights at the end", supernet.weights(), case["final_params"])
 
 
 def _take_step(supernet: Supernet, bilevel: Bilevel, step: Mapping[str, torch.Tensor], lr: float) -> dict[str, torch.Tensor]:

@@ -30,7 +30,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_digits(digits: Path) -> None:
     data = open_prepared(digits)
     assert (data.spec.channels, data.spec.height, data.spec.width, data.spec.num_classes) == (1, 8, 8, 10)
-    assert data.spec.augment == AugmentPolicy(crop_padding=1, flip=False, cutout_length=2)
+    assert data.spec.augment == AugmentPolicy(crop_padding=1, flip=False, cutout_length=2, rotation=10.0, zoom=0.1)
     assert (len(data.train()), len(data.valid()), len(data.test())) == (1293, 145, 359)
     values = data.train().gather(torch.arange(1293)).unique().tolist()
     assert values == [int(v * 255 / 16 + 0.5) for v in range(17)]

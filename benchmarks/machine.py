@@ -1,0 +1,48 @@
+"""The machine that a benchmark runs on: one core of it, and how fast that core can multiply."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from typing import Any
+
+import torch
+
+from darts_core.hardware.facts import device_facts
+from darts_core.runtime.allocator import keep_freed_memory
+
+_SIDE = 768
+
+
+def one_core(core: int | None = None) -> int | None:
+    """Confine this process and torch to one core (the last it may use), as the stages do to the allocator; return its number."""
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    if not hasattr(os, "sched_setaffinity"):
+        return None
+    core = max(os.sched_getaffinity(0)) if core is None else core
+    os.sched_setaffinity(0, {core})
+    return core
+
+
+def peak_gflops() -> float:
+    """Return the float32 arithmetic that this core reaches now in a matrix product, GFLOP/s (a product and a sum are two)."""
+    a, b = torch.randn(_SIDE, _SIDE), torch.randn(_SIDE, _SIDE)
+    seconds = []
+    for _ in range(12):
+        start = time.perf_counter()
+        torch.mm(a, b)
+        seconds.append(time.perf_counter() - start)
+    return 2.0 * _SIDE**3 / min(seconds) / 1e9
+
+
+def facts(core: int | None, gflops: list[float]) -> dict[str, Any]:
+    """Return what a reader needs to judge the figures: device, torch, core, and the arithmetic peak measured between the rows."""
+    return {
+        "device": device_facts(torch.device("cpu"))["description"],
+        "torch": torch.__version__,
+        "core": core,
+        "peak_gflops": statistics.median(gflops),
+        "peak_gflops_range": [min(gflops), max(gflops)],
+    }

@@ -1,0 +1,96 @@
+"""Memory of one forward and backward pass of the supernet by backend: ``python -m benchmarks.memory [--json]``.
+
+``saved_mib`` are the distinct tensors that autograd keeps for the backward pass, parameters left out; ``peak_mib`` is the largest
+resident set over the one before the pass. Each row is a process of its own, for a process does not give its memory back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmarks.machine import facts, one_core, peak_gflops
+from benchmarks.supernets import BACKENDS, CPU, Size, batch, build
+from darts_core.runtime.memory import PeakMemory, resident_mib
+
+MIB = 2**20
+
+
+def measure(size: Size, *, number: int, backend: str, memory: str) -> dict[str, Any]:
+    """Return one row, from within a process that has done nothing else."""
+    one_core()
+    steps = build(size, order="first", backend=backend, memory=memory)
+    supernet, parameters = steps.supernet, list(steps.supernet.parameters())
+    own = {p.untyped_storage().data_ptr() for p in parameters}
+    kept: dict[int, int] = {}
+
+    def keep(x: Tensor) -> Tensor:
+        if x.untyped_storage().data_ptr() not in own:
+            kept[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
+        return x
+
+    warm = batch(size, 2, seed=0, bilevel=steps)
+    torch.autograd.grad(F.cross_entropy(supernet(warm[0]), warm[1]), parameters)
+    images, labels = batch(size, number, seed=1, bilevel=steps)
+    start = resident_mib()
+    with PeakMemory(CPU) as peak:
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+            loss = F.cross_entropy(supernet(images), labels)
+        torch.autograd.grad(loss, parameters)
+    return {
+        "batch": number,
+        "channels": size.channels,
+        "cells": size.cells,
+        "nodes": size.nodes,
+        "backend": backend,
+        "memory": memory,
+        "saved_mib": sum(kept.values()) / MIB,
+        "peak_mib": peak.as_dict("pass")["pass_rss_mib"] - start,
+    }
+
+
+def main(arguments: list[str]) -> None:
+    """Measure, each row in a process of its own, and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--batch", nargs="+", type=int, default=[16, 64])
+    parser.add_argument("--backend", nargs="+", choices=BACKENDS, default=list(BACKENDS))
+    parser.add_argument("--memory", nargs="+", choices=["normal", "lean"], default=["normal", "lean"])
+    parser.add_argument("--here", action="store_true", help="one row, in this process")
+    for name, value in vars(Size()).items():
+        parser.add_argument(f"--{name}", type=int, default=value)
+    options = parser.parse_args(arguments)
+    size = Size(channels=options.channels, cells=options.cells, nodes=options.nodes, pixels=options.pixels)
+    if options.here:
+        row = measure(size, number=options.batch[0], backend=options.backend[0], memory=options.memory[0])
+        sys.stdout.write(json.dumps(row) + "\n")
+        return
+    rows = [
+        _in_a_process(size, number, backend, memory) for number in options.batch for backend in options.backend for memory in options.memory
+    ]
+    if options.json:
+        sys.stdout.write(json.dumps({"machine": facts(None, [peak_gflops()]), "rows": rows}, indent=1) + "\n")
+        return
+    for row in rows:
+        sys.stdout.write(
+            f"N={row['batch']:<4}{row['backend']:10}{row['memory']:7}{row['saved_mib']:9.0f} MiB saved {row['peak_mib']:9.0f} MiB peak\n"
+        )
+
+
+def _in_a_process(size: Size, number: int, backend: str, memory: str) -> dict[str, Any]:
+    sizes = [part for name, value in vars(size).items() for part in (f"--{name}", str(value))]
+    chosen = ["--batch", str(number), "--backend", backend, "--memory", memory]
+    command = [sys.executable, "-m", "benchmarks.memory", "--here", *chosen, *sizes]
+    row: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return row
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

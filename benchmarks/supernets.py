@@ -1,0 +1,50 @@
+"""The supernets that the benchmarks measure: the paper's, in every way that it can be computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from darts_core.config import SearchConfig
+from darts_core.methods import METHODS
+from darts_core.search.steps import Bilevel
+from darts_core.spaces import SPACES
+from darts_core.supernet.backend import Backend, Eager, Reference
+
+CPU = torch.device("cpu")
+BACKENDS: dict[str, type[Reference] | type[Eager]] = {"reference": Reference, "eager": Eager}
+ORDERS = {"first": "first", "second": "unrolled", "exact": "exact"}
+CLASSES = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """Of a supernet and its batches: channels, cells, nodes, pixels a side."""
+
+    channels: int = 16
+    cells: int = 8
+    nodes: int = 4
+    pixels: int = 32
+
+
+def build(size: Size, *, order: str, backend: str, memory: str) -> Bilevel:
+    """Return the steps of a supernet of ``size`` for images of three channels, placed on the CPU."""
+    space = SPACES.build("darts_cnn", {"init_channels": size.channels, "layers": size.cells, "nodes": size.nodes})
+    method = METHODS.build("darts", {"arch_gradient": ORDERS[order]})
+    torch.manual_seed(0)
+    supernet = space.supernet(
+        in_channels=3, num_classes=CLASSES, relax=method.relax, mixed=method.mixed, generator=torch.Generator().manual_seed(0)
+    )
+    chosen: Backend = BACKENDS[backend]()
+    supernet.use(chosen, CPU, is_lean=memory == "lean")
+    return Bilevel(supernet, method, SearchConfig())
+
+
+def batch(size: Size, number: int, *, seed: int, bilevel: Bilevel) -> tuple[Tensor, Tensor]:
+    """Return ``number`` images and labels in the layout of the backend."""
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(number, 3, size.pixels, size.pixels, generator=generator)
+    labels = torch.randint(CLASSES, (number,), generator=generator)
+    return images.contiguous(memory_format=bilevel.supernet.backend.memory_format(CPU)), labels

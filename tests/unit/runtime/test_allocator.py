@@ -1,0 +1,45 @@
+"""In processes of their own, for the allocator's settings last as long as the process."""
+
+import subprocess
+import sys
+
+import pytest
+
+from darts_core.runtime import allocator
+
+COUNT_PAGE_FAULTS = """
+import resource, sys, torch
+from darts_core.runtime.allocator import keep_freed_memory
+if "keep" in sys.argv:
+    assert keep_freed_memory()
+def use():
+    tensors = [torch.ones(1 << 20) for _ in range(8)]
+for _ in range(3):
+    use()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    use()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def page_faults(*arguments):
+    command = [sys.executable, "-c", COUNT_PAGE_FAULTS, *arguments]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc can be told")
+def test_freed_memory_is_used_again_without_new_pages():
+    """Ten times 32 MiB are 81,920 pages of 4 KiB, each a fault where the block has come anew from the kernel."""
+    assert page_faults("keep") < 2000 < page_faults()
+
+
+def test_elsewhere_nothing_happens(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert not allocator.keep_freed_memory()
+
+
+def test_a_c_library_without_the_switch_is_no_error(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda name: object())
+    assert not allocator.keep_freed_memory()
