@@ -1,9 +1,9 @@
 """Seconds of a search step (arch step and weight step) by backend: ``python -m benchmarks.search_step [--json]``.
 
 Every backend takes its turn in each round; the ratio is the median over the rounds of reference's seconds by its own in the same round.
-``fma_share`` is the convolutions' arithmetic by the seconds, as a share of what the core reaches in a matrix product. The arithmetic is
-that of forward and backward passes of the whole network, 2 + 4 operations a multiply-add, two such passes in a first-order step and five
-in a second-order one: work that a backend saves counts as done.
+``fma_share`` is the convolutions' arithmetic by the seconds, as a share of what the core reaches in a matrix product. Of a multiply-add a
+forward pass makes 2 operations, the gradients of the maps 2 and those of the weights 2: 4 + 6 in a first-order step (the arch step needs
+no gradient of the weights), 6 + 6 + 4 + 4 + 6 in a second-order one; the same is counted for ``exact``, which does more.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import time
 from typing import Any
 
 from benchmarks.machine import facts, one_core, peak_gflops
-from benchmarks.supernets import BACKENDS, ORDERS, Size, batch, build
+from benchmarks.supernets import ORDERS, Size, batch, build
 from darts_core.metrics import count_macs
+from darts_core.supernet.backend import BACKENDS
 
-PASSES = {"first": 2, "second": 5, "exact": 5}
-OPERATIONS_A_MAC = 6
+OPERATIONS_A_MAC = {"first": 10, "second": 26, "exact": 26}
 WAYS = [(backend, memory) for backend in BACKENDS for memory in ("normal", "lean") if (backend, memory) != ("reference", "lean")]
 
 
@@ -39,7 +39,7 @@ def measure(size: Size, *, order: str, number: int, rounds: int, gflops: list[fl
             if taken:
                 seconds[way].append(time.perf_counter() - start)
     macs = count_macs(build(size, order=order, backend="reference", memory="normal").supernet, input_shape=(3, size.pixels, size.pixels))
-    work = OPERATIONS_A_MAC * PASSES[order] * macs * number / 1e9
+    work = OPERATIONS_A_MAC[order] * macs * number / 1e9
     return [
         {
             "order": order,

@@ -11,10 +11,9 @@ from darts_core.config import SearchConfig
 from darts_core.methods import METHODS
 from darts_core.search.steps import Bilevel
 from darts_core.spaces import SPACES
-from darts_core.supernet.backend import Backend, Eager, Reference
+from darts_core.supernet.backend import BACKENDS, Backend
 
 CPU = torch.device("cpu")
-BACKENDS: dict[str, type[Reference] | type[Eager]] = {"reference": Reference, "eager": Eager}
 ORDERS = {"first": "first", "second": "unrolled", "exact": "exact"}
 CLASSES = 10
 

@@ -40,7 +40,8 @@ def search_architecture(
     place = resolve(device)
     batch_shape = _batch_shape(train_loader, "train_loader")
     channels = batch_shape[1]
-    if _batch_shape(valid_loader, "valid_loader")[1] != channels:
+    valid_shape = _batch_shape(valid_loader, "valid_loader")
+    if valid_shape[1] != channels:
         raise ValueError(f"valid_loader: images of {channels} channels expected, as train_loader has them.")
     classes = num_classes or 1 + max(_largest_label(loader) for loader in (train_loader, valid_loader))
     train, valid = _Checked(train_loader, "train_loader", classes), _Checked(valid_loader, "valid_loader", classes)
@@ -57,7 +58,7 @@ def search_architecture(
         supernet,
         method,
         space=space,
-        data=SearchData(batch_shape=batch_shape, train=train, valid=_endless(valid), held_out=valid),
+        data=SearchData(batch_shape=max(batch_shape, valid_shape), train=train, valid=_endless(valid), held_out=valid),
         cfg=cfg.search,
         device=place,
         progress="auto" if verbose else "off",

@@ -28,7 +28,7 @@ def load_params(path: str | Path = "params.yaml") -> Config:
 
 def cross_check(cfg: Config) -> list[str]:
     """Return the faults that only show when a name is looked up: genotype, rule, baselines, the parts of space and method."""
-    checks: list[Callable[[], object]] = [lambda: build_space(cfg), lambda: build_method(cfg)]
+    checks: list[Callable[[], object]] = [lambda: build_space(cfg), lambda: _check_memory(cfg)]
     if cfg.derive.genotype != "search":
         checks.append(lambda: published(cfg.derive.genotype))
     if (rule := cfg.derive.rule) is not None:
@@ -41,6 +41,11 @@ def cross_check(cfg: Config) -> list[str]:
         except ValueError as error:
             faults.append(str(error))
     return faults
+
+
+def _check_memory(cfg: Config) -> None:
+    if build_method(cfg).arch_gradient.graphs > 1 and cfg.search.memory == "lean":
+        raise ValueError("search.memory: lean saves nothing with method.arch_gradient: exact. Set one of them to another value.")
 
 
 def build_space(cfg: Config) -> CellSpace:

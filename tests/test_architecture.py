@@ -152,7 +152,9 @@ def sizes(path: Path, tree: ast.AST) -> Faults:
 
 
 RULES = [layers, third_party, one_recipe_a_file, spelling, nothing_is_evaluated, sizes]
-FILES = sorted(path.relative_to(ROOT) for folder in ("darts_core", "stages", "tests") for path in (ROOT / folder).rglob("*.py"))
+FILES = sorted(
+    path.relative_to(ROOT) for folder in ("darts_core", "stages", "benchmarks", "tests") for path in (ROOT / folder).rglob("*.py")
+)
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,13 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from darts_core.cli import COMMANDS
 from darts_core.components import COMPONENTS
-from darts_core.config import parse
+from darts_core.config import SearchConfig, parse
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -95,3 +96,11 @@ def test_the_changelog_knows_what_is_released():
     headings = re.findall(r"^## \[(.*?)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert headings[0] == "Unreleased"
     assert PROJECT["version"] in headings or len(headings) == 1
+
+
+def test_dvc_depends_on_every_key_of_the_search_that_changes_its_result():
+    """Listed one by one, so that a search that ran out of memory is not lost when it goes on in lean mode."""
+    listed = {
+        key.partition(".")[2] for key in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["search"]["params"] if "search." in key
+    }
+    assert listed == set(SearchConfig.model_fields) - {"memory", "memory_budget_mib"}

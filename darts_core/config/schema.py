@@ -79,7 +79,7 @@ class SearchConfig(Section):
     data_fraction: Share = Field(default=1.0, description="share of the training images that the search uses, the same of every class")
     cutout: StrictBool = False
     backend: Literal["auto", "reference", "eager"] = Field(
-        default="auto", description="auto: the fastest that agrees with reference, the published forward, on this device"
+        default="auto", description="auto: eager where it agrees with reference, the published forward, on this device"
     )
     memory: Literal["auto", "normal", "lean"] = Field(
         default="auto", description="lean computes cells a second time to save memory; auto: lean where normal exceeds the budget"
@@ -87,6 +87,13 @@ class SearchConfig(Section):
     memory_budget_mib: Positive | None = Field(default=None, description="for memory: auto; null: 80 % of what is free on the device")
 
     _lr_min = field_validator("lr_min")(_not_above_lr)
+
+    @field_validator("memory_budget_mib")
+    @classmethod
+    def _budget_is_read(cls, value: float | None, info: ValidationInfo) -> float | None:
+        if value is not None and info.data.get("memory", "auto") != "auto":
+            raise ValueError(f"has an effect with search.memory: auto alone ({info.data['memory']}). Set it to null. Got {value}.")
+        return value
 
 
 class DeriveConfig(Section):

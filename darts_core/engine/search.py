@@ -117,7 +117,8 @@ def search(
     """
     if isinstance(data.train, Sized) and len(data.train) == 0:
         raise TrainingError("The training loader has no batch: fewer images than search.batch_size with drop_last?")
-    computed = place(supernet, cfg, device, data.batch_shape)
+    with memory_advice("Lower search.batch_size or space.init_channels."):
+        computed = place(supernet, method, cfg, device, data.batch_shape)
     memory_format = supernet.backend.memory_format(device)
     bilevel = Bilevel(supernet, method, cfg)
     history: list[Row] = []
@@ -132,7 +133,7 @@ def search(
         history, alphas, costs, done = state["history"], state["alphas"], state["costs"], state["epoch"]
     reporter = Progress("search", cfg.epochs, mode=progress, done=done)
     valid = to_device(data.valid, device, memory_format)
-    with memory_advice("Set search.memory: lean, or lower search.batch_size or space.init_channels."), EpochCost(device) as cost:
+    with memory_advice(_memory_advice(supernet, method)), EpochCost(device) as cost:
         for epoch in range(done, cfg.epochs):
             lr = cosine(epoch, epochs=cfg.epochs, lr=cfg.lr, lr_min=cfg.lr_min)
             batches = to_device(reporter.batches(data.train, total=len(data.train)), device, memory_format)
@@ -173,17 +174,33 @@ def search(
     )
 
 
-def place(supernet: Supernet, cfg: SearchConfig, device: torch.device, batch_shape: tuple[int, int, int, int]) -> dict[str, str]:
+def place(
+    supernet: Supernet, method: Method, cfg: SearchConfig, device: torch.device, batch_shape: tuple[int, int, int, int]
+) -> dict[str, str]:
     """Move the supernet to ``device``, choose backend and memory mode by ``search.backend`` and ``search.memory``, and say which."""
-    backend, why = choose_backend(supernet, cfg.backend, device)
-    LOG.info("search: backend %s.", why)
-    supernet.use(backend, device, is_lean=cfg.memory == "lean")
+    _, _, height, width = batch_shape
+    choice = choose_backend(supernet, cfg.backend, device, size=(height, width))
+    LOG.log(logging.WARNING if choice.fell_back else logging.INFO, "search: backend %s.", choice.why)
+    supernet.use(choice.backend, device, is_lean=cfg.memory == "lean")
     if cfg.memory == "auto":
-        needed = estimate_peak_mib(supernet, batch_shape)
+        graphs = method.arch_gradient.graphs
+        needed = estimate_peak_mib(supernet, batch_shape, graphs=graphs)
         budget = cfg.memory_budget_mib or FREE_SHARE * free_mib(device)
-        supernet.is_lean = needed > budget
-        LOG.info("search: memory %s (about %.0f MiB a step, %.0f MiB allowed).", "lean" if supernet.is_lean else "normal", needed, budget)
-    return {"backend": backend.name, "memory": "lean" if supernet.is_lean else "normal"}
+        supernet.is_lean = needed > budget and graphs == 1
+        mode = "lean" if supernet.is_lean else "normal"
+        LOG.log(
+            logging.WARNING if needed > budget and graphs > 1 else logging.INFO,
+            "search: memory %s (a step would take about %.0f MiB in mode normal, %.0f MiB are allowed).",
+            mode,
+            needed,
+            budget,
+        )
+    return {"backend": choice.backend.name, "memory": "lean" if supernet.is_lean else "normal"}
+
+
+def _memory_advice(supernet: Supernet, method: Method) -> str:
+    can_be_lean = not supernet.is_lean and method.arch_gradient.graphs == 1
+    return f"{'Set search.memory: lean, or lower' if can_be_lean else 'Lower'} search.batch_size or space.init_channels."
 
 
 def _train_epoch(bilevel: Bilevel, batches: Iterable[Batch], valid: Iterator[Batch], lr: float) -> Row:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from darts_core.runtime.allocator import return_freed_memory
 from darts_core.runtime.device import synchronize
 from darts_core.runtime.memory import MIB, PeakMemory, resident_mib
 
@@ -40,7 +40,7 @@ def forward_memory(model: nn.Module, x_BCHW: Tensor) -> ForwardMemory:
         if not on_gpu:
             if not memory.is_exact:
                 return ForwardMemory(peak_memory_mib=None, reserved_memory_mib=None)
-            _return_free_memory()
+            return_freed_memory()
         memory.lap()
         before = torch.cuda.memory_allocated(x_BCHW.device) / MIB if on_gpu else resident_mib()
         model(x_BCHW)
@@ -48,9 +48,3 @@ def forward_memory(model: nn.Module, x_BCHW: Tensor) -> ForwardMemory:
         peaks = memory.lap()
     growth = peaks["vram_mib" if on_gpu else "rss_mib"] - before
     return ForwardMemory(peak_memory_mib=own + max(0.0, growth), reserved_memory_mib=peaks.get("vram_reserved_mib"))
-
-
-def _return_free_memory() -> None:
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
-    if trim is not None:
-        trim(0)

@@ -16,14 +16,22 @@ from torch import Tensor
 
 def subsample(x_BCHW: Tensor, stride: int, *, start: int = 0) -> Tensor:
     """Return ``x[:, :, start::stride, start::stride]``."""
+    if not _needs_care(x_BCHW):
+        return x_BCHW[:, :, start::stride, start::stride]
     out: Tensor = _Subsample.apply(x_BCHW, stride, start)
     return out
 
 
 def concatenate(maps: Sequence[Tensor]) -> Tensor:
     """Return the maps (B, C_i, H, W) joined along the channels: (B, sum C_i, H, W)."""
+    if not any(_needs_care(x) for x in maps):
+        return torch.cat(list(maps), dim=1)
     out: Tensor = _Concatenate.apply(*maps)
     return out
+
+
+def _needs_care(x: Tensor) -> bool:
+    return x.device.type == "cpu" and torch.is_grad_enabled() and _format(x) is torch.channels_last
 
 
 def _format(x: Tensor) -> torch.memory_format:

@@ -75,12 +75,14 @@ def _data(cfg: Config, prepared: Prepared, session: Session) -> SearchData:
         Batches(images, size, shuffle=True, policy=policy, generator=stream(cfg.seed, f"search {name} batches"), **place)  # type: ignore[arg-type]
         for name, images in (("weight", for_weights), ("alpha", for_alphas))
     )
-    shape = (min(size, len(for_weights)), prepared.spec.channels, prepared.spec.height, prepared.spec.width)
+    shape = (min(size, max(len(for_weights), len(for_alphas))), prepared.spec.channels, prepared.spec.height, prepared.spec.width)
     return SearchData(batch_shape=shape, train=train, valid=Cycle(valid), held_out=Batches(for_alphas, size, shuffle=False, **place))  # type: ignore[arg-type]
 
 
 def _checkpoint(cfg: Config, session: Session, prepared: Prepared) -> Checkpoint:
     depends = cfg.model_dump(mode="json", include={"seed", "data", "augment", "space", "method", "search"})
+    for key in ("memory", "memory_budget_mib"):  # they change no number: a search that ran out of memory goes on in lean mode
+        del depends["search"][key]
     return Checkpoint("search", {**depends, "content": prepared.spec.content_hash, **circumstances(session)}, root=session.root)
 
 

@@ -18,6 +18,7 @@ import torch
 
 MIB = 2**20
 _STATUS = Path("/proc/self/status")
+_CGROUP = Path("/sys/fs/cgroup")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
 
 
@@ -27,11 +28,22 @@ def resident_mib() -> float:
 
 
 def free_mib(device: torch.device) -> float:
-    """Return how much memory is free on the device, in MiB: of the GPU, or of this machine's RAM."""
+    """Return how much memory this process may still take on the device, in MiB.
+
+    GPU: what the driver has, and what torch holds in its cache. CPU: what the machine has, within the limit of a container (cgroup v2).
+    """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        return float(free / MIB)
-    return float(psutil.virtual_memory().available / MIB)
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return float((free + cached) / MIB)
+    return min(float(psutil.virtual_memory().available / MIB), _container_mib())
+
+
+def _container_mib() -> float:
+    with contextlib.suppress(OSError, ValueError):
+        limit, used = (int((_CGROUP / name).read_text(encoding="ascii")) for name in ("memory.max", "memory.current"))
+        return max(0.0, (limit - used) / MIB)
+    return float("inf")  # no such file, or "max"
 
 
 def _reset_kernel_peak() -> bool:

@@ -37,7 +37,12 @@ class InnerStep:
 
 
 class ArchGradient(Protocol):
-    """Sets ``alpha.grad`` of every architecture parameter and returns the validation loss (a scalar) that was differentiated."""
+    """Sets ``alpha.grad`` of every architecture parameter and returns the validation loss (a scalar) that was differentiated.
+
+    ``graphs`` is how many forward passes it keeps in memory at once.
+    """
+
+    graphs: int
 
     def __call__(self, supernet: Supernet, loss: Loss, *, train: Batch, valid: Batch, inner: InnerStep) -> Tensor: ...  # noqa: D102
 
@@ -48,6 +53,8 @@ ARCH_GRADIENTS: Registry[ArchGradient] = Registry("architecture gradient", key="
 @ARCH_GRADIENTS.register("first")
 class FirstOrder:
     """dL_valid(w, alpha)/dalpha: the weights count as given (xi = 0)."""
+
+    graphs = 1
 
     def __call__(self, supernet: Supernet, loss: Loss, *, train: Batch, valid: Batch, inner: InnerStep) -> Tensor:
         """Set the alphas' gradients; return the validation loss."""
@@ -66,6 +73,7 @@ class Unrolled:
     approximation of ``exact``; the two are separate methods.
     """
 
+    graphs = 1
     radius = 1e-2
 
     def __call__(self, supernet: Supernet, loss: Loss, *, train: Batch, valid: Batch, inner: InnerStep) -> Tensor:
@@ -89,7 +97,12 @@ class Unrolled:
 
 @ARCH_GRADIENTS.register("exact")
 class Exact:
-    """The same second order with the Hessian-vector product by automatic differentiation, exact to rounding."""
+    """The same second order with the Hessian-vector product by automatic differentiation, exact to rounding.
+
+    The gradient's own graph keeps what it computes, cells that are computed again included: ``search.memory: lean`` saves nothing.
+    """
+
+    graphs = 3
 
     def __call__(self, supernet: Supernet, loss: Loss, *, train: Batch, valid: Batch, inner: InnerStep) -> Tensor:
         """Set the alphas' gradients; return the validation loss at the virtual weights."""
@@ -105,14 +118,14 @@ class Exact:
 @contextmanager
 def frozen(parameters: Iterable[Tensor]) -> Iterator[None]:
     """Within, ``parameters`` take part in no gradient, which is then cheaper to compute."""
-    held = list(parameters)
-    for p in held:
+    held = [(p, p.requires_grad) for p in parameters]
+    for p, _ in held:
         p.requires_grad_(False)
     try:
         yield
     finally:
-        for p in held:
-            p.requires_grad_(True)
+        for p, before in held:
+            p.requires_grad_(before)
 
 
 def _gradients_at_virtual_weights(

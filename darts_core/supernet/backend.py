@@ -118,7 +118,12 @@ class Eager:
         """Return the concatenated states, rectified unless they go to the classifier."""
         if is_last:
             return torch.cat([state.x for state in states], dim=1)
-        return rectified_concat([state for state in states if isinstance(state, SharedSource)])
+        shared = [state for state in states if isinstance(state, SharedSource)]
+        assert len(shared) == len(states)
+        return rectified_concat(shared)
+
+
+BACKENDS: dict[str, type[Reference] | type[Eager]] = {"reference": Reference, "eager": Eager}
 
 
 def _set_exact_backward(supernet: nn.Module, *, own: bool) -> None:

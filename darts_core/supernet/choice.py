@@ -3,54 +3,91 @@
 from __future__ import annotations
 
 import copy
-from typing import Literal
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from darts_core.supernet.backend import Backend, Eager, Reference
+from darts_core.supernet.backend import BACKENDS, Backend, Eager, Reference
 from darts_core.supernet.supernet import Supernet
 
-BackendName = Literal["auto", "reference", "eager"]
-TOLERANCE = 1e-8  # of a tensor's largest value, in float64; rounding stays below 1e-12
+EXACT_TOLERANCE = 1e-8  # in float64, of a tensor's largest value; rounding stays below 1e-12
+KERNEL_TOLERANCE = 2e-2  # in float32, of the whole gradient's length; kinks that rounding moves across stay below 1e-3
 _BATCH, _SIZE, _SEED = 4, 16, 0
+_NOISE = 1e-6  # a tensor this much smaller than the largest of its kind is rounding: states whose batch mean is zero, say
 
 
-def choose_backend(supernet: Supernet, wanted: BackendName, device: torch.device) -> tuple[Backend, str]:
-    """Return the backend called ``wanted`` and a line on why; ``auto`` is the fastest that agrees with the reference on ``device``.
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A backend and a line on why; ``fell_back`` where another one would have been taken, had it agreed with the reference."""
 
-    The weights of ``supernet`` are read and its buffers left alone.
+    backend: Backend
+    why: str
+    fell_back: bool = False
+
+
+def choose_backend(supernet: Supernet, wanted: str, device: torch.device, *, size: tuple[int, int]) -> Choice:
+    """Return the backend called ``wanted``; ``auto`` is eager where it agrees with the reference on ``device``, else the reference.
+
+    ``size`` is that of the images, (H, W). The weights of ``supernet`` are read, and nothing of it is changed.
     """
-    if wanted == "reference":
-        return Reference(), "reference, as search.backend says"
-    if wanted == "eager":
-        return Eager(), "eager, as search.backend says"
-    error = self_check(supernet, Eager(), device)
-    if error <= TOLERANCE:
-        return Eager(), f"eager (self-check against reference: largest relative error {error:.0e})"
-    return Reference(), f"reference, for eager failed its self-check: relative error {error:.0e}, at most {TOLERANCE:.0e} expected"
+    if wanted != "auto":
+        return Choice(backend=BACKENDS[wanted](), why=f"{wanted}, as search.backend says")
+    try:
+        exact, kernels = self_check(supernet, Eager(), device), kernel_check(supernet, Eager(), device, size=size)
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        return Choice(backend=Reference(), why=f"reference, for the self-check of eager ended with an error: {reason}", fell_back=True)
+    found = f"relative error {exact:.0e} in float64 and {kernels:.0e} in float32"
+    if exact <= EXACT_TOLERANCE and kernels <= KERNEL_TOLERANCE:
+        return Choice(backend=Eager(), why=f"eager (self-check against reference: {found})")
+    limits = f"at most {EXACT_TOLERANCE:.0e} and {KERNEL_TOLERANCE:.0e} expected"
+    return Choice(backend=Reference(), why=f"reference, for eager failed its self-check: {found}, {limits}", fell_back=True)
 
 
 def self_check(supernet: Supernet, backend: Backend, device: torch.device) -> float:
     """Return the largest relative error of ``backend`` beside the reference: loss, gradients and buffers of one batch in float64."""
-    expected, found = (_one_pass(supernet, each, device) for each in (Reference(), backend))
-    return max(_relative_error(found[name], value) for name, value in expected.items())
+    size = (_SIZE, _SIZE)
+    expected, found = (_one_pass(supernet, each, device, dtype=torch.float64, size=size) for each in (Reference(), backend))
+    return max(_largest_error(found[kind], expected[kind]) for kind in expected)
 
 
-def _relative_error(found: Tensor, expected: Tensor) -> float:
-    error = float((found.double() - expected.double()).abs().max()) / (float(expected.double().abs().max()) or 1.0)
+def kernel_check(supernet: Supernet, backend: Backend, device: torch.device, *, size: tuple[int, int]) -> float:
+    """Return how far the gradient of one batch, as one vector, is from the reference's: float32, the kernels that the search will use."""
+    passes = [_one_pass(supernet, each, device, dtype=torch.float32, size=size)["gradient"] for each in (Reference(), backend)]
+    expected, found = (torch.cat([gradient[name].double().flatten() for name in sorted(gradient)]) for gradient in passes)
+    return _or_infinite(float((found - expected).norm()) / (float(expected.norm()) or 1.0))
+
+
+def _largest_error(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
+    largest = max((float(value.abs().max()) for value in expected.values()), default=0.0) or 1.0
+
+    def error(name: str) -> float:
+        scale = max(float(expected[name].abs().max()), _NOISE * largest)
+        return _or_infinite(float((found[name] - expected[name]).abs().max()) / scale)
+
+    return max((error(name) for name in expected), default=0.0)
+
+
+def _or_infinite(error: float) -> float:
     return error if error == error else float("inf")  # not a number is no agreement
 
 
-def _one_pass(supernet: Supernet, backend: Backend, device: torch.device) -> dict[str, Tensor]:
-    trial = copy.deepcopy(supernet).double().train()
+def _one_pass(
+    supernet: Supernet, backend: Backend, device: torch.device, *, dtype: torch.dtype, size: tuple[int, int]
+) -> dict[str, dict[str, Tensor]]:
+    trial = copy.deepcopy(supernet).to(dtype).train()
     trial.use(backend, device)
     generator = torch.Generator().manual_seed(_SEED)
     channels, classes = trial.in_channels, trial.classifier.out_features
-    images = torch.randn(_BATCH, channels, _SIZE, _SIZE, dtype=torch.float64, generator=generator)
+    images = torch.randn(_BATCH, channels, *size, dtype=torch.float64, generator=generator).to(dtype)
     labels = torch.randint(classes, (_BATCH,), generator=generator)
     loss = F.cross_entropy(trial(images.to(device, memory_format=backend.memory_format(device))), labels.to(device))
     loss.backward()
-    gradients = {f"gradient of {name}": p.grad for name, p in trial.named_parameters() if p.grad is not None}
-    return {"loss": loss.detach(), **gradients, **dict(trial.named_buffers())}
+    return {
+        "loss": {"loss": loss.detach()},
+        "gradient": {name: p.grad for name, p in trial.named_parameters() if p.grad is not None},
+        "buffer": {name: value for name, value in trial.named_buffers() if value.is_floating_point()},
+        "count": {name: value.double() for name, value in trial.named_buffers() if not value.is_floating_point()},
+    }

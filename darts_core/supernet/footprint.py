@@ -1,4 +1,4 @@
-"""How much memory a search step will take, from two small forward passes."""
+"""How much memory a search step will take, from a forward pass without numbers."""
 
 from __future__ import annotations
 
@@ -10,35 +10,29 @@ from torch import Tensor
 from darts_core.supernet.supernet import Supernet
 
 MIB = 2**20
-PEAK_OVER_SAVED = 1.3  # measured 1.16 to 1.25: gradients in flight and a workspace come on top of what is saved
-_BATCHES = (2, 4)
+PEAK_OVER_SAVED = 1.3  # gradients in flight and a workspace come on top of what is saved; measured ratios are in docs/LOG.md
 
 
-def estimate_peak_mib(supernet: Supernet, batch_shape: tuple[int, int, int, int]) -> float:
-    """Return about how many MiB a forward and backward pass of ``supernet`` needs for a batch (B, C, H, W), weights left out.
+def estimate_peak_mib(supernet: Supernet, batch_shape: tuple[int, int, int, int], *, graphs: int = 1) -> float:
+    """Return about how many MiB a step of ``supernet`` needs for a batch (B, C, H, W) in memory mode normal, weights left out.
 
-    What autograd saves grows linearly with the batch; two small batches tell the line. ``supernet``'s buffers are left alone.
+    ``graphs`` is how many forward passes the step keeps at once. Nothing is computed: the pass runs on torch's meta device.
     """
     trial = copy.deepcopy(supernet).train()
-    small, large = (_saved_bytes(trial, (batch, *batch_shape[1:])) for batch in _BATCHES)
-    slope = (large - small) / (_BATCHES[1] - _BATCHES[0])
-    return PEAK_OVER_SAVED * (small + slope * (batch_shape[0] - _BATCHES[0])) / MIB
-
-
-def _saved_bytes(supernet: Supernet, shape: tuple[int, ...]) -> int:
-    """Return the bytes of the distinct storages that a forward pass keeps for the backward one, beside the parameters."""
-    weight = next(supernet.parameters())
-    own = {p.untyped_storage().data_ptr() for p in supernet.parameters()}
+    trial.is_lean = False
+    trial.to("meta")
+    x = next(trial.parameters()).new_empty(batch_shape).to(memory_format=supernet.backend.memory_format(torch.device("meta")))
+    own = {p.untyped_storage()._cdata for p in trial.parameters()}
     kept: dict[int, int] = {}
+    held: list[Tensor] = []  # so that no storage is freed and its address used again
 
-    def keep(x: Tensor) -> Tensor:
-        storage = x.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return x
+    def keep(saved: Tensor) -> Tensor:
+        storage = saved.untyped_storage()
+        if storage._cdata not in own:
+            kept[storage._cdata] = storage.nbytes()
+            held.append(saved)
+        return saved
 
-    x = weight.new_zeros(shape).to(memory_format=supernet.backend.memory_format(weight.device))
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda saved: saved):
-        out = supernet(x)
-    del out
-    return sum(kept.values())
+        trial(x)
+    return PEAK_OVER_SAVED * graphs * sum(kept.values()) / MIB

@@ -21,6 +21,7 @@ from darts_core.ops.layout import concatenate
 from darts_core.supernet.source import Term
 
 POOLS = (nn.MaxPool2d, nn.AvgPool2d)
+POOL_SETTINGS = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "count_include_pad", "divisor_override")
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,20 @@ class SharedSource:
 
     def term(self, op: nn.Module, weight: Tensor) -> Term:
         """Return what ``op``, weighed by ``weight`` (a scalar), adds to the state that its edge leads to."""
-        if isinstance(op, ReluFirst) and not op.last_bn.affine:
+        if isinstance(op, ReluFirst) and type(op).forward is ReluFirst.forward and not op.last_bn.affine:
             return None, _weighted_batch_norm(op.last_bn, op.convolve(self.rectified), weight)
-        if isinstance(op, nn.Sequential) and len(op) == 2 and isinstance(op[0], POOLS) and isinstance(op[1], nn.BatchNorm2d):
+        if (
+            isinstance(op, nn.Sequential)
+            and len(op) == 2
+            and isinstance(op[0], POOLS)
+            and isinstance(op[1], nn.BatchNorm2d)
+            and not op[1].affine
+        ):
             return self._pool(op[0], op[1], weight)
         return weight, op(self.x)
 
     def _pool(self, pool: nn.MaxPool2d | nn.AvgPool2d, bn: nn.BatchNorm2d, weight: Tensor) -> Term:
-        key = (type(pool), pool.kernel_size, pool.stride, pool.padding, bn.eps)
+        key = (type(pool), *(getattr(pool, name, None) for name in POOL_SETTINGS), bn.eps)
         if key not in self._pools:
             self._pools[key] = _normalise_batch(pool(self.x), bn)
         pooled = self._pools[key]
@@ -123,17 +130,18 @@ class _WeightedSum(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         weight_K, *maps = ctx.saved_tensors
         wants_weight, *wants_map = ctx.needs_input_grad
-        grad_K = torch.stack([_inner(grad, x) for x in maps]) if wants_weight else None
+        grad_K = _inner_products(grad, maps) if wants_weight else None
         return grad_K, *(grad * weight if wants else None for weight, wants in zip(weight_K.unbind(), wants_map))
 
 
-def _inner(a: Tensor, b: Tensor) -> Tensor:
-    """Return the sum of ``a * b`` (a scalar) without writing the product down."""
-    return torch.dot(_flat(a), _flat(b))
+def _inner_products(grad: Tensor, maps: Sequence[Tensor]) -> Tensor:
+    """Return the sum of ``grad * x`` for each map, (K,), without writing the products down."""
 
+    def flat(x_BCHW: Tensor) -> Tensor:
+        return x_BCHW.reshape(-1) if grad.is_contiguous() else x_BCHW.permute(0, 2, 3, 1).reshape(-1)
 
-def _flat(x_BCHW: Tensor) -> Tensor:
-    return x_BCHW.permute(0, 2, 3, 1).reshape(-1)
+    along = flat(grad)
+    return torch.stack([torch.dot(along, flat(x)) for x in maps])
 
 
 def rectified_concat(sources: Sequence[SharedSource]) -> Tensor:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -28,7 +29,11 @@ def page_faults(*arguments):
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
+HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc can be told")
+@pytest.mark.skipif(HUGE_PAGES.is_file() and "[always]" in HUGE_PAGES.read_text(), reason="huge pages make few faults of many")
 def test_freed_memory_is_used_again_without_new_pages():
     """Ten times 32 MiB are 81,920 pages of 4 KiB, each a fault where the block has come anew from the kernel."""
     assert page_faults("keep") < 2000 < page_faults()
@@ -43,3 +48,18 @@ def test_a_c_library_without_the_switch_is_no_error(monkeypatch):
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(allocator.ctypes, "CDLL", lambda name: object())
     assert not allocator.keep_freed_memory()
+
+
+def test_an_old_library_that_refuses_large_blocks_is_asked_for_less(monkeypatch):
+    asked = []
+
+    class Libc:
+        @staticmethod
+        def mallopt(key, value):
+            asked.append((key, value))
+            return int(value <= 2**25)
+
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda name: Libc())
+    assert allocator.keep_freed_memory()
+    assert asked == [(-3, 2**30), (-3, 2**25), (-1, -1)]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from darts_core.runtime import memory as memory_module
-from darts_core.runtime.memory import MIB, PeakMemory, resident_mib
+from darts_core.runtime.memory import MIB, PeakMemory, free_mib, resident_mib
 
 CPU = torch.device("cpu")
 BIG_MIB = 96
@@ -98,3 +98,24 @@ def test_on_a_gpu_allocated_and_reserved_peaks_are_kept_by_lap_and_whole(monkeyp
     whole = recorder.as_dict("retrain")
     assert whole.keys() == {"retrain_rss_mib", "retrain_vram_mib", "retrain_vram_reserved_mib"}
     assert whole["retrain_vram_mib"] == 700.0
+
+
+def test_free_memory_of_the_cpu_is_the_machines():
+    assert 10.0 < free_mib(CPU) < 1e8
+
+
+def test_a_containers_limit_is_the_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory_module, "_CGROUP", tmp_path)
+    without = free_mib(CPU)
+    (tmp_path / "memory.current").write_text(f"{30 * MIB}\n")
+    (tmp_path / "memory.max").write_text(f"{40 * MIB}\n")
+    assert free_mib(CPU) == 10.0
+    (tmp_path / "memory.max").write_text("max\n")
+    assert free_mib(CPU) > 0.5 * without
+
+
+def test_free_memory_of_a_gpu_counts_what_torch_holds_unused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (100 * MIB, 8000 * MIB))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 50 * MIB)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 20 * MIB)
+    assert free_mib(torch.device("cuda", 0)) == 130.0
