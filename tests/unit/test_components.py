@@ -42,7 +42,7 @@ def test_a_derivation_rule_takes_the_place_of_the_methods_own(monkeypatch):
         ("retrain: {baselines: [resnet2O]}", 2, r"retrain.baselines: no .* is called 'resnet2O' \(did you mean 'resnet20'\?\)"),
         ("\nspace: {name: darts_cnn, primitives: [none]}", 3, "space.primitives must hold an operation beside 'none'"),
         ("space: {name: darts_cnn, layers: 2}", 2, "space.layers must be at least 3"),
-        ("method: {name: darts, arch_gradient: exact}\nsearch: {memory: lean}", 1, "search.memory: lean saves nothing with method.arch_gr"),
+        ("method: {name: darts, arch_gradient: exact}\nsearch: {memory: lean}", 3, "search.memory: lean saves nothing with method.arch_gr"),
         ("search: {memory: lean, memory_budget_mib: 900.0}", 2, r"search.memory_budget_mib: .*search.memory: auto alone \(lean\)"),
         ("method: {name: darts, arch_gradient: second}", 2, "method.arch_gradient: must be 'first', 'unrolled' or 'exact'"),
         ("method: {name: dart}", 2, r"method.name: no method is called 'dart' \(did you mean 'darts'\?\)"),
