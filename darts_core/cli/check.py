@@ -49,6 +49,10 @@ def _missing_for_dvc(path: Path) -> list[str]:
     ]
 
 
+def _share(fraction: float) -> str:
+    return f"{100 * fraction:g} %" if fraction else "none"
+
+
 def summary(cfg: Config) -> str:
     """Return what a run of ``cfg`` does, a line for each stage."""
     search, retrain, bench = cfg.search, cfg.retrain, cfg.benchmark_hw
@@ -59,7 +63,7 @@ def summary(cfg: Config) -> str:
         searched, derived = "no search", f"{cfg.derive.genotype}, as published"
     beside = [*retrain.baselines, *([f"{retrain.random_genotypes} random"] if retrain.random_genotypes else [])]
     lines = {
-        "prepare_data": f"{_named(cfg.data)}; {100 * cfg.data.valid_fraction:g} % of the training images kept for validation",
+        "prepare_data": f"{_named(cfg.data)}; {_share(cfg.data.valid_fraction)} of the training images kept for validation",
         "search": searched,
         "derive_genotype": derived,
         "retrain": f"{retrain.epochs} epochs, batches of {retrain.batch_size}, {retrain.init_channels} channels, {retrain.layers} cells"

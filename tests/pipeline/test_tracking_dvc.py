@@ -14,7 +14,14 @@ DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGES = DVC["stages"]
 PARAMS = [ROOT / "params.yaml", *sorted((ROOT / "darts_core" / "presets").glob("*.yaml"))]
 SCRIPTS = {"prepare_data": "prepare", "derive_genotype": "derive", "benchmark_hw": "benchmark"}
-CHANGES_NO_RESULT = {"tracking", "runtime.num_workers", "runtime.processes", "runtime.progress"}
+CHANGES_NO_RESULT = {
+    "tracking",
+    "runtime.num_workers",
+    "runtime.processes",
+    "runtime.progress",
+    "search.memory",
+    "search.memory_budget_mib",
+}
 
 
 def sources(stage):
@@ -79,9 +86,10 @@ def test_every_key_of_params_concerns_a_stage_and_the_other_way_round(path):
             assert name in part, f"{path.name} has no {key}; DVC stops where a key of dvc.yaml is missing"
             part = part[name]
     concerning = {key for stage in STAGES if stage != LAST_STAGE for key in STAGES[stage]["params"]} | {"benchmark_hw"}
-    flat = {key for key in values if key != "runtime"} | {f"runtime.{key}" for key in values["runtime"]}
+    one_by_one = ("runtime", "search")
+    flat = {key for key in values if key not in one_by_one} | {f"{part}.{key}" for part in one_by_one for key in values[part]}
     assert flat - concerning == CHANGES_NO_RESULT
-    assert not any(key in concerning for key in ("tracking", "runtime", *CHANGES_NO_RESULT))
+    assert not any(key in concerning for key in ("tracking", "runtime", "search", *CHANGES_NO_RESULT))
 
 
 def test_the_gitignores_are_those_that_dvc_would_write():

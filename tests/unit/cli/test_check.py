@@ -32,10 +32,16 @@ def test_a_right_file_is_summarised(params, capsys):
     assert main(["check"]) == 0
     out = capsys.readouterr().out
     assert out.startswith(
-        "params.yaml: ok\n  prepare_data     digits (test_fraction 0.2); 10 % of the training images kept for validation\n"
+        "params.yaml: ok\n  prepare_data     digits (test_fraction 0.2); none of the training images kept for validation\n"
     )
     assert "  derive_genotype  by the method's own rule\n" in out
     assert "  tracking         MLflow experiment 'darts'\n" in out
+
+
+def test_the_share_of_validation_images_is_shown(params, capsys):
+    params.write_text(params.read_text().replace("valid_fraction: 0.0 ", "valid_fraction: 0.1 "))
+    assert main(["check"]) == 0
+    assert "; 10 % of the training images kept for validation\n" in capsys.readouterr().out
 
 
 def test_a_published_genotype_means_no_search(params, capsys):
