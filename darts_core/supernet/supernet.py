@@ -61,9 +61,9 @@ class Supernet(nn.Module):
         self.stem = build_stem(stem, in_channels, init_channels)
         self.cells = nn.ModuleList(SearchCell(self.primitives, nodes, plan, mixed=mixed) for plan in plans)
         self.classifier = nn.Linear(plans[-1].channels * nodes, num_classes)
-        self.backend: Backend
-        self.is_lean: bool
-        self.use(Reference(), torch.device("cpu"))
+        self.backend: Backend = Reference()
+        self.is_lean = False
+        self.backend.prepare(self, torch.device("cpu"))
 
     def use(self, backend: Backend, device: torch.device, *, is_lean: bool = False) -> None:
         """Move to ``device`` and compute by ``backend``; ``is_lean`` keeps the cells' inputs alone for the backward pass."""
