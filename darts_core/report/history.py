@@ -47,7 +47,7 @@ def plot_histories(histories: Mapping[str, pd.DataFrame], path: str | Path, *, t
     if not shown:
         raise ValueError(f"{title}: at least one history with a value of '{column}' expected. Got {list(histories)} without any.")
     unit = next((unit for suffix, _, unit in PANELS if column.endswith(suffix)), column)
-    prefix = "validation " if column.startswith("valid") else ""
+    prefix = "validation " if column.startswith("valid") else "training "
     colours = palette.network_colours(list(shown))
     floor = _floor([history[column] for history in shown.values()]) if column.endswith("acc") else None
     height = max(2.85, 0.165 * len(shown))
