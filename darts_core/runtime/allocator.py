@@ -1,7 +1,7 @@
 """The C library's allocator, told to keep what is freed, or to give it back.
 
 By default glibc gives large blocks back at once and asks for them again a moment later, and the kernel fills each page with zeros every
-time: 8,000 to 20,000 page faults in one training step of a small network, 10 to 30 % of its time (glibc 2.36, torch 2.14.1).
+time: 8,000 to 20,000 page faults in one training step of a small network, 3 to 36 % of its time (glibc 2.36, torch 2.14.1).
 """
 
 from __future__ import annotations
