@@ -17,13 +17,14 @@ VALID_COLUMNS = ("valid_loss", "valid_acc")
 def save_tables(trained: Mapping[str, Trained], folder: Path) -> None:
     """Write history.csv and epochs_resources.csv of the searched network, and ``<network>.csv`` of every other one.
 
-    Without validation images the columns of their loss and accuracy are there and empty, for the plots that dvc.yaml asks for.
+    Without validation images the columns of their loss and accuracy are there and hold "nan", for the plots that dvc.yaml asks for: they
+    would draw an empty field as zero.
     """
     for name, one in trained.items():
         table = pd.DataFrame(one.history)
         absent = [column for column in VALID_COLUMNS if column not in table]
         table.reindex(columns=[*table.columns, *absent]).to_csv(
-            folder / ("history.csv" if name == SEARCHED else f"{name}.csv"), index=False
+            folder / ("history.csv" if name == SEARCHED else f"{name}.csv"), index=False, na_rep="nan"
         )
     pd.DataFrame(trained[SEARCHED].costs).to_csv(folder / "epochs_resources.csv", index=False)
 

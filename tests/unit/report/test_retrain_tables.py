@@ -6,7 +6,7 @@ from darts_core.engine.retrain import Trained
 from darts_core.report.retrain import save_tables
 
 
-def test_without_validation_images_the_columns_are_there_and_empty(tmp_path):
+def test_without_validation_images_the_columns_are_there_and_hold_no_number(tmp_path):
     row = {"epoch": 1, "train_loss": 1.0, "train_acc": 50.0, "lr": 0.1}
     one = Trained(last={}, best={}, best_epoch=1, history=[row], costs=[{"epoch": 1, "epoch_s": 1.0}])
     save_tables({"searched": one, "random_0": one}, tmp_path)
@@ -14,3 +14,4 @@ def test_without_validation_images_the_columns_are_there_and_empty(tmp_path):
         table = pd.read_csv(tmp_path / f"{name}.csv")
         assert list(table.columns) == [*row, "valid_loss", "valid_acc"]
         assert table[["valid_loss", "valid_acc"]].isna().all(axis=None)
+        assert (tmp_path / f"{name}.csv").read_text().endswith(",nan,nan\n"), "dvc plots draws an empty field as zero"
