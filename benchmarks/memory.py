@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.machine import facts, one_core, peak_gflops
-from benchmarks.supernets import CPU, Size, batch, build
+from benchmarks.supernets import CPU, Size, backends, batch, build
 from darts_core.runtime.allocator import return_freed_memory
 from darts_core.runtime.memory import PeakMemory, resident_mib
 from darts_core.supernet.backend import BACKENDS
@@ -64,20 +64,19 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--batch", nargs="+", type=int, default=[16, 64])
-    parser.add_argument("--backend", nargs="+", choices=BACKENDS, default=list(BACKENDS))
+    parser.add_argument("--backend", nargs="+", choices=BACKENDS, help="all that can be had here, otherwise")
     parser.add_argument("--memory", nargs="+", choices=["normal", "lean"], default=["normal", "lean"])
     parser.add_argument("--here", action="store_true", help="one row, in this process")
     for name, value in vars(Size()).items():
         parser.add_argument(f"--{name}", type=int, default=value)
     options = parser.parse_args(arguments)
+    chosen = options.backend or backends()
     size = Size(channels=options.channels, cells=options.cells, nodes=options.nodes, pixels=options.pixels)
     if options.here:
-        row = measure(size, number=options.batch[0], backend=options.backend[0], memory=options.memory[0])
+        row = measure(size, number=options.batch[0], backend=chosen[0], memory=options.memory[0])
         sys.stdout.write(json.dumps(row) + "\n")
         return
-    rows = [
-        _in_a_process(size, number, backend, memory) for number in options.batch for backend in options.backend for memory in options.memory
-    ]
+    rows = [_in_a_process(size, number, backend, memory) for number in options.batch for backend in chosen for memory in options.memory]
     if options.json:
         sys.stdout.write(json.dumps({"machine": facts(one_core(), [peak_gflops()]), "rows": rows}, indent=1) + "\n")
         return

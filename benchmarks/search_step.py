@@ -16,19 +16,22 @@ import time
 from typing import Any
 
 from benchmarks.machine import facts, one_core, peak_gflops
-from benchmarks.supernets import ORDERS, Size, batch, build
+from benchmarks.supernets import ORDERS, Size, backends, batch, build
 from darts_core.metrics import count_macs
-from darts_core.supernet.backend import BACKENDS
 
 OPERATIONS_A_MAC = {"first": 10, "second": 26, "exact": 26}
-WAYS = [(backend, memory) for backend in BACKENDS for memory in ("normal", "lean") if (backend, memory) != ("reference", "lean")]
+
+
+def ways() -> list[tuple[str, str]]:
+    """Return backends and memory modes; reference in mode lean is nobody's choice."""
+    return [(backend, memory) for backend in backends() for memory in ("normal", "lean") if (backend, memory) != ("reference", "lean")]
 
 
 def measure(size: Size, *, order: str, number: int, rounds: int, gflops: list[float]) -> list[dict[str, Any]]:
     """Return a row a backend and memory mode."""
-    contenders = {way: build(size, order=order, backend=way[0], memory=way[1]) for way in WAYS}
+    contenders = {way: build(size, order=order, backend=way[0], memory=way[1]) for way in ways()}
     batches = {way: [batch(size, number, seed=seed, bilevel=steps) for seed in (1, 2)] for way, steps in contenders.items()}
-    seconds: dict[tuple[str, str], list[float]] = {way: [] for way in WAYS}
+    seconds: dict[tuple[str, str], list[float]] = {way: [] for way in ways()}
     for taken in range(rounds + 1):  # the first warms up
         gflops.append(peak_gflops())
         for way, steps in contenders.items():

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from darts_core.config import SearchConfig
 from darts_core.methods import METHODS
+from darts_core.ops.native import library as kernels
 from darts_core.search.steps import Bilevel
 from darts_core.spaces import SPACES
 from darts_core.supernet.backend import BACKENDS, Backend
@@ -16,6 +17,11 @@ from darts_core.supernet.backend import BACKENDS, Backend
 CPU = torch.device("cpu")
 ORDERS = {"first": "first", "second": "unrolled", "exact": "exact"}
 CLASSES = 10
+
+
+def backends() -> list[str]:
+    """Return the backends that can be had here, the slowest first."""
+    return [name for name in BACKENDS if name != "native" or kernels.is_available()]
 
 
 @dataclass(frozen=True, kw_only=True)

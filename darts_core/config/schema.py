@@ -78,8 +78,9 @@ class SearchConfig(Section):
     train_portion: OpenFraction = Field(default=0.5, description="share of the training images for the weights; the rest moves alpha")
     data_fraction: Share = Field(default=1.0, description="share of the training images that the search uses, the same of every class")
     cutout: StrictBool = False
-    backend: Literal["auto", "reference", "eager"] = Field(
-        default="auto", description="auto: eager where it agrees with reference, the published forward, on this device"
+    backend: Literal["auto", "reference", "eager", "native"] = Field(
+        default="auto",
+        description="auto: eager where it agrees with reference, the published forward, on this device; native: C++ kernels for a CPU",
     )
     memory: Literal["auto", "normal", "lean"] = Field(
         default="auto", description="lean computes cells a second time to save memory; auto: lean where normal exceeds the budget"

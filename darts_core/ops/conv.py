@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from darts_core.ops import OPS
 from darts_core.ops.depthwise import DepthwiseConv2d
 from darts_core.ops.layout import concatenate, subsample
+from darts_core.ops.native.block import Block
 
 
 class ReluFirst(nn.Module):
@@ -19,6 +20,11 @@ class ReluFirst(nn.Module):
     def last_bn(self) -> nn.BatchNorm2d:
         """The BatchNorm that ends the block."""
         return self.bn
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The block as depthwise, pointwise, BatchNorm, each after a ReLU, where that is what it is; else nothing."""
+        return ()
 
     def convolve(self, x: Tensor) -> Tensor:
         """Map the block's rectified input to what ``last_bn`` takes."""
@@ -79,6 +85,11 @@ class SeparableConv(ReluFirst):
         self.bn2 = nn.BatchNorm2d(channels, affine=affine)
 
     @property
+    def blocks(self) -> tuple[Block, ...]:
+        """Both halves."""
+        return Block(self.dw1, self.pw1, self.bn1), Block(self.dw2, self.pw2, self.bn2)
+
+    @property
     def last_bn(self) -> nn.BatchNorm2d:
         """The BatchNorm that ends the block."""
         return self.bn2
@@ -96,6 +107,11 @@ class DilatedConv(ReluFirst):
         self.dw = DepthwiseConv2d(channels, kernel, stride=stride, padding=kernel - 1, dilation=2)
         self.pw = nn.Conv2d(channels, channels, 1, bias=False)
         self.bn = nn.BatchNorm2d(channels, affine=affine)
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The one that it is."""
+        return (Block(self.dw, self.pw, self.bn),)
 
     def convolve(self, x: Tensor) -> Tensor:
         """Map the rectified input to what ``last_bn`` takes."""

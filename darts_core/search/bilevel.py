@@ -107,8 +107,9 @@ class Exact:
     def __call__(self, supernet: Supernet, loss: Loss, *, train: Batch, valid: Batch, inner: InnerStep) -> Tensor:
         """Set the alphas' gradients; return the validation loss at the virtual weights."""
         w, alphas = supernet.weights(), supernet.arch_parameters()
-        train_loss = loss(supernet(train[0]), train[1])
-        grads = torch.autograd.grad(train_loss, list(w.values()), create_graph=True)
+        with supernet.differentiable_twice():
+            train_loss = loss(supernet(train[0]), train[1])
+            grads = torch.autograd.grad(train_loss, list(w.values()), create_graph=True)
         value, direct, vector = _gradients_at_virtual_weights(supernet, loss, grads, valid=valid, inner=inner)
         implicit = torch.autograd.grad(grads, alphas, grad_outputs=vector)
         _set_grad(alphas, [d - inner.lr * i for d, i in zip(direct, implicit)])

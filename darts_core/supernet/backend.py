@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from darts_core.ops.conv import ReluFirst
 from darts_core.ops.depthwise import DepthwiseConv2d
+from darts_core.supernet.native import NativeSource, compute, native_total
 from darts_core.supernet.shared import SharedSource, rectified_concat, shared_total
 from darts_core.supernet.source import PlainSource, Source, Term, plain_total
 
@@ -48,6 +49,10 @@ class Backend(Protocol):
         """Return a cell's output: of the last cell the concatenated states, of others whatever ``preprocess`` expects."""
         ...
 
+    def differentiable_twice(self) -> Backend:
+        """Return the backend that takes over, on the same modules and in the same layout, where a gradient is differentiated again."""
+        ...
+
 
 class Reference:
     """The published forward, operation by operation, in the library's default layout: slow, and the oracle of the others."""
@@ -82,6 +87,10 @@ class Reference:
     def leave(self, states: Sequence[Source], *, is_last: bool) -> Tensor:
         """Return the concatenated states."""
         return torch.cat([state.x for state in states], dim=1)
+
+    def differentiable_twice(self) -> Backend:
+        """Return itself."""
+        return self
 
 
 class Eager:
@@ -122,8 +131,37 @@ class Eager:
         assert len(shared) == len(states)
         return rectified_concat(shared)
 
+    def differentiable_twice(self) -> Backend:
+        """Return itself."""
+        return self
 
-BACKENDS: dict[str, type[Reference] | type[Eager]] = {"reference": Reference, "eager": Eager}
+
+class Native(Eager):
+    """Eager, with whole cells in C++ kernels; for the CPU, where a compiler is found."""
+
+    name: ClassVar[str] = "native"
+
+    def source(self, x: Any) -> Any:
+        """Return a state that notes what its edges want of it."""
+        return NativeSource(x)
+
+    def total(self, terms: Iterable[Any]) -> Any:
+        """Return the sum, noted."""
+        return native_total(terms)
+
+    def leave(self, states: Sequence[Any], *, is_last: bool) -> Tensor:
+        """Return the concatenated states, rectified unless they go to the classifier; now they are computed."""
+        if all(isinstance(state.state, Tensor) for state in states):
+            joined = torch.cat([state.x for state in states], dim=1)
+            return joined if is_last else F.relu(joined)
+        return compute(states, rectifies=not is_last)
+
+    def differentiable_twice(self) -> Backend:
+        """Return eager: the kernels' gradients cannot be differentiated."""
+        return Eager()
+
+
+BACKENDS: dict[str, type[Reference] | type[Eager]] = {"reference": Reference, "eager": Eager, "native": Native}
 
 
 def _set_exact_backward(supernet: nn.Module, *, own: bool) -> None:

@@ -9,18 +9,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from darts_core.supernet.backend import BACKENDS, Backend, Eager, Reference
+from darts_core.ops.native.library import library
+from darts_core.runtime.compiler import BuildError
+from darts_core.supernet.backend import BACKENDS, Backend, Reference
 from darts_core.supernet.supernet import Supernet
 
 EXACT_TOLERANCE = 1e-8  # in float64, of a tensor's largest value; rounding stays below 1e-12
 KERNEL_TOLERANCE = 2e-2  # in float32, of the whole gradient's length; kinks that rounding moves across stay below 1e-3
 _BATCH, _SIZE, _SEED = 4, 16, 0
+_LARGEST_SIDE = 64  # of the images of the check: larger ones bring no other kernels, but take the memory that the search is short of
 _NOISE = 1e-6  # a tensor this much smaller than the largest of its kind is rounding: states whose batch mean is zero, say
+
+
+LADDERS = {"auto": ("eager",), "native": ("native", "eager")}
+"""What is tried, one after the other; below it stands the reference."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """A backend and a line on why; ``fell_back`` where another one would have been taken, had it agreed with the reference."""
+    """A backend and a line on why; ``fell_back`` where another one would have been taken, had it worked and agreed with the reference."""
 
     backend: Backend
     why: str
@@ -30,20 +37,37 @@ class Choice:
 def choose_backend(supernet: Supernet, wanted: str, device: torch.device, *, size: tuple[int, int]) -> Choice:
     """Return the backend called ``wanted``; ``auto`` is eager where it agrees with the reference on ``device``, else the reference.
 
-    ``size`` is that of the images, (H, W). The weights of ``supernet`` are read, and nothing of it is changed.
+    ``native`` is eager where no compiler is found, too. ``size`` is that of the images, (H, W). The weights of ``supernet`` are read, and
+    nothing of it is changed.
     """
-    if wanted != "auto":
+    if wanted not in LADDERS:
         return Choice(backend=BACKENDS[wanted](), why=f"{wanted}, as search.backend says")
-    try:
-        exact, kernels = self_check(supernet, Eager(), device), kernel_check(supernet, Eager(), device, size=size)
-    except RuntimeError as error:
-        reason = str(error).partition("\n")[0]
-        return Choice(backend=Reference(), why=f"reference, for the self-check of eager ended with an error: {reason}", fell_back=True)
-    found = f"relative error {exact:.0e} in float64 and {kernels:.0e} in float32"
-    if exact <= EXACT_TOLERANCE and kernels <= KERNEL_TOLERANCE:
-        return Choice(backend=Eager(), why=f"eager (self-check against reference: {found})")
-    limits = f"at most {EXACT_TOLERANCE:.0e} and {KERNEL_TOLERANCE:.0e} expected"
-    return Choice(backend=Reference(), why=f"reference, for eager failed its self-check: {found}, {limits}", fell_back=True)
+    refused: list[str] = []
+    for name in LADDERS[wanted]:
+        backend, because = BACKENDS[name](), f", for {'; '.join(refused)}" if refused else ""
+        try:
+            if name == "native":
+                _check_kernels(device)
+            exact, kernels = self_check(supernet, backend, device), kernel_check(supernet, backend, device, size=size)
+        except BuildError as error:
+            refused.append(f"native cannot be had: {error}")
+        except RuntimeError as error:
+            reason = str(error).partition("\n")[0]
+            refused.append(f"the self-check of {name} ended with an error: {reason}")
+        else:
+            found = f"relative error {exact:.0e} in float64 and {kernels:.0e} in float32"
+            if exact <= EXACT_TOLERANCE and kernels <= KERNEL_TOLERANCE:
+                why = f"{name}{because} (self-check against reference: {found})"
+                return Choice(backend=backend, why=why, fell_back=bool(refused))
+            limits = f"at most {EXACT_TOLERANCE:.0e} and {KERNEL_TOLERANCE:.0e} expected"
+            refused.append(f"{name} failed its self-check: {found}, {limits}")
+    return Choice(backend=Reference(), why=f"reference, for {'; '.join(refused)}", fell_back=True)
+
+
+def _check_kernels(device: torch.device) -> None:
+    if device.type != "cpu":
+        raise BuildError(f"its kernels are for the CPU, and the device is {device}")
+    library()
 
 
 def self_check(supernet: Supernet, backend: Backend, device: torch.device) -> float:
@@ -54,7 +78,12 @@ def self_check(supernet: Supernet, backend: Backend, device: torch.device) -> fl
 
 
 def kernel_check(supernet: Supernet, backend: Backend, device: torch.device, *, size: tuple[int, int]) -> float:
-    """Return how far the gradient of one batch, as one vector, is from the reference's: float32, the kernels that the search will use."""
+    """Return how far the gradient of one batch, as one vector, is from the reference's: float32, the kernels that the search will use.
+
+    Images of more than 64 pixels a side are cut to 64, or 65 if odd. Cells are computed one at a time (``lean``), which changes no number.
+    """
+    height, width = (min(side, _LARGEST_SIDE + side % 2) for side in size)
+    size = (height, width)
     passes = [_one_pass(supernet, each, device, dtype=torch.float32, size=size)["gradient"] for each in (Reference(), backend)]
     expected, found = (torch.cat([gradient[name].double().flatten() for name in sorted(gradient)]) for gradient in passes)
     return _or_infinite(float((found - expected).norm()) / (float(expected.norm()) or 1.0))
@@ -78,7 +107,7 @@ def _one_pass(
     supernet: Supernet, backend: Backend, device: torch.device, *, dtype: torch.dtype, size: tuple[int, int]
 ) -> dict[str, dict[str, Tensor]]:
     trial = copy.deepcopy(supernet).to(dtype).train()
-    trial.use(backend, device)
+    trial.use(backend, device, is_lean=True)
     generator = torch.Generator().manual_seed(_SEED)
     channels, classes = trial.in_channels, trial.classifier.out_features
     images = torch.randn(_BATCH, channels, *size, dtype=torch.float64, generator=generator).to(dtype)

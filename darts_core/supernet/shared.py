@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from darts_core.ops.conv import ReluFirst
 from darts_core.ops.layout import concatenate
+from darts_core.ops.native.block import is_plain
 from darts_core.supernet.source import Term
 
 POOLS = (nn.MaxPool2d, nn.AvgPool2d)
@@ -48,14 +49,14 @@ class SharedSource:
 
     def term(self, op: nn.Module, weight: Tensor) -> Term:
         """Return what ``op``, weighed by ``weight`` (a scalar), adds to the state that its edge leads to."""
-        if isinstance(op, ReluFirst) and type(op).forward is ReluFirst.forward and not op.last_bn.affine:
+        if isinstance(op, ReluFirst) and type(op).forward is ReluFirst.forward and is_plain(op.last_bn):
             return None, _weighted_batch_norm(op.last_bn, op.convolve(self.rectified), weight)
         if (
             isinstance(op, nn.Sequential)
             and len(op) == 2
             and isinstance(op[0], POOLS)
             and isinstance(op[1], nn.BatchNorm2d)
-            and not op[1].affine
+            and is_plain(op[1])
         ):
             return self._pool(op[0], op[1], weight)
         return weight, op(self.x)

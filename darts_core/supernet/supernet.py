@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -84,6 +85,16 @@ class Supernet(nn.Module):
     def _enter(self, s0: Tensor, s1: Tensor) -> tuple[Tensor, Tensor]:
         entered = self.backend.enter(s0)
         return entered, entered if s1 is s0 else self.backend.enter(s1)
+
+    @contextmanager
+    def differentiable_twice(self) -> Iterator[None]:
+        """Within, forward passes have gradients that can be differentiated again."""
+        backend = self.backend
+        self.backend = backend.differentiable_twice()
+        try:
+            yield
+        finally:
+            self.backend = backend
 
     def arch_parameters(self) -> list[nn.Parameter]:
         """Return the architecture parameters, which only the arch step moves."""

@@ -14,11 +14,12 @@ from darts_core.genotype import Genotype, published
 from darts_core.methods import METHODS
 from darts_core.metrics import count_macs, count_parameters
 from darts_core.nets.network import Network
+from darts_core.ops.native import library as kernels
 from darts_core.search.derive import strongest_edges
 from darts_core.search.steps import Bilevel
 from darts_core.spaces import SPACES
 from darts_core.spaces.darts_cnn import DARTS_PRIMITIVES
-from darts_core.supernet.backend import Backend, Eager, Reference
+from darts_core.supernet.backend import Backend, Eager, Native, Reference
 from darts_core.supernet.supernet import Supernet
 
 TOLERANCE = 1e-9
@@ -39,7 +40,10 @@ def compare(name: str, ours: Mapping[str, torch.Tensor], theirs: Mapping[str, to
     return name, None if error <= TOLERANCE else f"{worst}: relative error {error:.2e}, at most {TOLERANCE:.0e} expected"
 
 
-WAYS = [(backend, lean) for backend in (Reference(), Eager()) for lean in (False, True)]
+def ways() -> list[tuple[Backend, bool]]:
+    """Return every backend that can be had here, in either memory mode."""
+    here: list[Backend] = [Reference(), Eager(), *([Native()] if kernels.is_available() else [])]
+    return [(backend, lean) for backend in here for lean in (False, True)]
 
 
 def build_supernet(
@@ -82,7 +86,7 @@ def _named(way: tuple[Backend, bool]) -> str:
 def search_forward(root: Path) -> Iterator[Outcome]:
     data = torch.load(root / "darts_cnn_search.pt", weights_only=True)
     case = data["forward"]
-    for way in WAYS:
+    for way in ways():
         supernet, _ = build_supernet(data["config"], case["params"], case, "first", way=way)
         logits = supernet(case["x"].to(memory_format=way[0].memory_format(torch.device("cpu"))))
         loss = F.cross_entropy(logits, case["y"])
@@ -98,7 +102,7 @@ def trajectories(root: Path) -> Iterator[Outcome]:
     data = torch.load(root / "darts_cnn_search.pt", weights_only=True)
     for key, order in (("trajectory_first", "first"), ("trajectory_second", "unrolled")):
         case, lr = data[key], data["config"]["w_lr"]
-        for way in WAYS:
+        for way in ways():
             supernet, bilevel = build_supernet(data["config"], case["params"], case, order, way=way)
             for k, step in enumerate(case["steps"]):
                 yield compare(

@@ -17,16 +17,25 @@ from torch import nn
 from darts_core.config import SearchConfig
 from darts_core.engine.search import place
 from darts_core.methods import METHODS
+from darts_core.ops.native import library as kernels
+from darts_core.runtime.compiler import BuildError
 from darts_core.search.steps import Bilevel
 from darts_core.spaces.darts_cnn import DARTS_PRIMITIVES, darts_cnn
+from darts_core.supernet import choice as choice_module
 from darts_core.supernet import shared
-from darts_core.supernet.backend import BACKENDS, Eager, Reference
+from darts_core.supernet.backend import BACKENDS, Eager, Native, Reference
 from darts_core.supernet.choice import choose_backend, self_check
 from darts_core.supernet.footprint import estimate_peak_mib
 
 CPU = torch.device("cpu")
 TOLERANCE = 1e-10
-WAYS = {"reference lean": (Reference, True), "eager": (Eager, False), "eager lean": (Eager, True)}
+WAYS = {
+    "reference lean": (Reference, True),
+    "eager": (Eager, False),
+    "eager lean": (Eager, True),
+    "native": (Native, False),
+    "native lean": (Native, True),
+}
 SPACES = {
     "all": {"init_channels": 3, "layers": 3, "nodes": 3, "primitives": DARTS_PRIMITIVES},
     "imagenet stem": {"init_channels": 2, "layers": 4, "nodes": 2, "primitives": DARTS_PRIMITIVES, "stem": "imagenet"},
@@ -58,10 +67,16 @@ def batch(number, size):
     return torch.randn(6, 2, *size, dtype=torch.float64, generator=generator), torch.randint(3, (6,), generator=generator)
 
 
+def skip_without_kernels(backend):
+    if backend is Native and not kernels.is_available():
+        pytest.skip("no C++ compiler, so no native kernels")
+
+
 def trajectory(way, *, space, order, size):
     """Everything that three steps leave behind: losses, logits, gradients of alpha, the state, outputs in evaluation."""
-    supernet, steps = build(space, order)
     backend, is_lean = way
+    skip_without_kernels(backend)
+    supernet, steps = build(space, order)
     supernet.use(backend(), CPU, is_lean=is_lean)
     seen = {}
 
@@ -100,8 +115,9 @@ def test_three_steps_equal_the_published_forward(way, order, space, size):
     assert error <= TOLERANCE, text
 
 
-@pytest.mark.parametrize(("backend", "is_lean"), list(itertools.product((Reference, Eager), (False, True))))
+@pytest.mark.parametrize(("backend", "is_lean"), list(itertools.product((Reference, Eager, Native), (False, True))))
 def test_every_gradient_of_one_pass(backend, is_lean):
+    skip_without_kernels(backend)
     passes = []
     for way in ((Reference, False), (backend, is_lean)):
         supernet, _ = build("all")
@@ -133,6 +149,7 @@ def test_eager_in_the_layout_of_a_gpu():
 @pytest.mark.parametrize("order", ["first", "unrolled"])
 def test_lean_changes_no_bit_of_a_float32_search(backend, order):
     """A search that goes on in the other mode, after memory ran out, is the same search."""
+    skip_without_kernels(backend)
     runs = []
     for is_lean in (False, True):
         supernet, steps = build("all", order)
@@ -175,6 +192,7 @@ class TestChoice:
 
     @pytest.mark.parametrize("name", BACKENDS)
     def test_a_name_is_obeyed(self, name):
+        skip_without_kernels(BACKENDS[name])
         assert choose(fresh(), name).backend.name == name
 
     def test_every_backend_can_be_named_in_params(self):
@@ -200,6 +218,18 @@ class TestChoice:
         monkeypatch.setattr(shared, "_weighted_batch_norm", wrong)
         assert choose(fresh()).fell_back
 
+    @pytest.mark.parametrize(("size", "expected"), [((32, 33), (32, 33)), ((224, 301), (64, 65))])
+    def test_the_check_takes_no_more_memory_than_it_must(self, size, expected, monkeypatch):
+        seen = []
+
+        def one_pass(supernet, backend, device, *, dtype, size):
+            seen.append(size)
+            return {kind: {"all": torch.ones(1)} for kind in ("loss", "gradient", "buffer", "count")}
+
+        monkeypatch.setattr(choice_module, "_one_pass", one_pass)
+        choose_backend(fresh(), "auto", CPU, size=size)
+        assert seen == [(16, 16)] * 2 + [expected] * 2
+
     def test_an_error_in_the_check_is_no_end(self, monkeypatch):
         def fail(*_):
             raise RuntimeError("no kernel image\nis available")
@@ -208,6 +238,20 @@ class TestChoice:
         choice = choose(fresh())
         assert choice.backend.name == "reference"
         assert choice.why == "reference, for the self-check of eager ended with an error: no kernel image"
+
+    def test_native_without_a_compiler_is_eager(self, monkeypatch, caplog):
+        def fail():
+            raise BuildError("no C++ compiler: none of c++ is on PATH")
+
+        monkeypatch.setattr(choice_module, "library", fail)
+        with caplog.at_level(logging.WARNING):
+            assert place(fresh(), METHODS.build("darts"), SearchConfig(backend="native"), CPU, (6, 3, 8, 8))["backend"] == "eager"
+        assert "backend eager, for native cannot be had: no C++ compiler: none of c++ is on PATH (self-check" in caplog.text
+
+    def test_native_is_for_the_cpu(self):
+        choice = choose_backend(fresh().to("meta"), "native", torch.device("meta"), size=(16, 16))
+        assert "native cannot be had: its kernels are for the CPU, and the device is meta" in choice.why
+        assert choice.fell_back
 
     def test_buffers_count_in_the_self_check(self, monkeypatch):
         right = shared._normalise_batch
@@ -223,7 +267,8 @@ class TestChoice:
 class TestMemory:
     @pytest.mark.parametrize("backend", BACKENDS)
     def test_the_estimate_is_near_the_peak(self, backend):
-        """The peak is the kernel's count for a process of its own."""
+        """The peak is the operating system's count for a process of its own."""
+        skip_without_kernels(BACKENDS[backend])
         sizes = {"channels": 8, "cells": 3, "pixels": 32}
         options = [part for name, value in sizes.items() for part in (f"--{name}", str(value))]
         command = [

@@ -1,0 +1,78 @@
+"""A block as the kernels know it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from darts_core.ops.depthwise import DepthwiseConv2d
+
+GEOMETRIES = {(3, 1, 1), (3, 1, 2), (3, 2, 1), (3, 2, 2), (5, 1, 1), (5, 1, 2), (5, 2, 1), (5, 2, 2), (7, 1, 1), (7, 2, 1)}
+"""(kernel, stride, dilation) that there is a kernel for."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """ReLU, depthwise convolution, pointwise convolution, and the BatchNorm that follows, without affine parameters."""
+
+    depthwise: DepthwiseConv2d
+    pointwise: nn.Conv2d
+    bn: nn.BatchNorm2d
+
+    @property
+    def weights(self) -> tuple[Tensor, Tensor]:
+        """The depthwise (C, 1, K, K) and the pointwise (C, C, 1, 1) weights."""
+        return self.depthwise.weight, self.pointwise.weight
+
+    @property
+    def has_kernel(self) -> bool:
+        """Whether the kernels compute this geometry and this BatchNorm."""
+        conv, point = self.depthwise, self.pointwise
+        kernel, stride, padding, dilation = conv.kernel_size[0], conv.stride[0], conv.padding[0], conv.dilation[0]
+        if not is_plain(self.bn) or (kernel, stride, dilation) not in GEOMETRIES or isinstance(padding, str):
+            return False
+        is_square = all(len({*sides}) == 1 for sides in (conv.kernel_size, conv.stride, conv.padding, conv.dilation))
+        is_padded = 0 <= padding <= dilation * (kernel - 1) and not (stride == dilation > 1 and padding % stride)
+        is_pointwise = (point.kernel_size, point.stride, point.padding, point.groups) == ((1, 1), (1, 1), (0, 0), 1)
+        has_zeros = {conv.padding_mode, point.padding_mode} == {"zeros"} and conv.bias is None and point.bias is None
+        return is_square and is_padded and is_pointwise and has_zeros
+
+    @property
+    def keeps_size(self) -> bool:
+        """Whether the output is as high and wide as the input."""
+        conv = self.depthwise
+        return conv.stride[0] == 1 and 2 * int(conv.padding[0]) == conv.dilation[0] * (conv.kernel_size[0] - 1)
+
+    def fits(self, x: Tensor) -> bool:
+        """Whether weights and buffers are of the precision, device and channels of ``x``."""
+        channels = x.shape[1]
+        shapes = (self.depthwise.weight.shape[:2], self.pointwise.weight.shape[:2], self.bn.num_features)
+        return shapes == ((channels, 1), (channels, channels), channels) and is_alike(self.weights, x) and is_alike(_buffers(self.bn), x)
+
+    def out_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the height and width of the block's output for an input of (H, W)."""
+        conv = self.depthwise
+        reach = conv.dilation[0] * (conv.kernel_size[0] - 1) + 1
+        height, width = ((side + 2 * int(conv.padding[0]) - reach) // conv.stride[0] + 1 for side in size)
+        return height, width
+
+
+def is_plain(bn: nn.BatchNorm2d) -> bool:
+    """Whether a BatchNorm has no affine parameters and an exponential mean for its buffers, as those of a supernet."""
+    return not bn.affine and bn.momentum is not None and bn.track_running_stats
+
+
+def is_alike(tensors: Iterable[Tensor], x: Tensor) -> bool:
+    """Whether all are of the precision and on the device of ``x``."""
+    return all((each.dtype, each.device) == (x.dtype, x.device) for each in tensors)
+
+
+def bn_fits(bn: nn.BatchNorm2d, x: Tensor) -> bool:
+    """Whether a BatchNorm's buffers are of the precision, device and channels of ``x``."""
+    return bn.num_features == x.shape[1] and is_alike(_buffers(bn), x)
+
+
+def _buffers(bn: nn.BatchNorm2d) -> list[Tensor]:
+    return [buffer for buffer in (bn.running_mean, bn.running_var) if buffer is not None]

@@ -1,0 +1,106 @@
+"""The library of ``cell.cpp``: built on first use, and its arguments as C sees them, field by field."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import POINTER, Structure, c_double, c_int64, c_void_p
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from darts_core.runtime.compiler import BuildError, load_library
+
+SOURCE = Path(__file__).with_name("cell.cpp")
+SUFFIXES = {torch.float32: "float32", torch.float64: "float64"}
+OUTCOMES = {1: "no kernel for the geometry of a block", 2: "not enough memory", 3: "an error inside the kernels"}
+
+
+class Geometry(Structure):
+    """Of a block."""
+
+    _fields_ = [(name, c_int64) for name in ("batch", "channels", "height", "width", "kernel", "stride", "padding", "dilation")] + [
+        (name, c_int64) for name in ("out_height", "out_width", "threads")
+    ]
+
+
+class BlockArguments(Structure):
+    """A block's weights, buffers, maps and gradients."""
+
+    _fields_ = [
+        ("geometry", Geometry),
+        *((name, c_void_p) for name in ("depthwise", "pointwise", "running_mean", "running_var", "tracked")),
+        ("eps", c_double),
+        ("momentum", c_double),
+        ("is_training", c_int64),
+        *((name, c_void_p) for name in ("y", "moments", "grad_depthwise", "grad_pointwise")),
+    ]
+
+
+class PoolArguments(Structure):
+    """A pooled state."""
+
+    _fields_ = [("state", c_int64), ("is_max", c_int64), ("stride", c_int64), ("eps", c_double), ("raw", c_void_p), ("moments", c_void_p)]
+
+
+class TermArguments(Structure):
+    """What is added to a node."""
+
+    _fields_ = [
+        *((name, c_int64) for name in ("kind", "number", "count", "state")),
+        ("weight", c_double),
+        *((name, c_void_p) for name in ("running_mean", "running_var", "tracked")),
+        ("momentum", c_double),
+    ]
+
+
+class StateArguments(Structure):
+    """A state of the cell."""
+
+    _fields_ = [("x", c_void_p), ("height", c_int64), ("width", c_int64), ("place", c_int64), ("grad", c_void_p)]
+
+
+class CellArguments(Structure):
+    """A whole cell."""
+
+    _fields_ = [
+        *((name, c_int64) for name in ("batch", "channels", "threads", "is_training", "leaves", "nodes", "places", "out_is_rectified")),
+        ("state", POINTER(StateArguments)),
+        ("terms", POINTER(c_int64)),
+        ("term", POINTER(TermArguments)),
+        ("block", POINTER(BlockArguments)),
+        ("pools", c_int64),
+        ("pool", POINTER(PoolArguments)),
+        ("map", POINTER(c_void_p)),
+        ("grad_map", POINTER(c_void_p)),
+        *((name, c_void_p) for name in ("out", "grad_out", "grad_weight")),
+    ]
+
+
+@cache
+def library() -> ctypes.CDLL:
+    """Return the loaded kernels, built on first use. Raises BuildError."""
+    loaded = load_library(SOURCE)
+    for suffix in SUFFIXES.values():
+        for name in ("cell_forward", "cell_backward"):
+            try:
+                getattr(loaded, f"{name}_{suffix}").argtypes = [POINTER(CellArguments)]
+            except AttributeError as error:
+                raise BuildError(f"{loaded._name} is another library: {error}") from error
+    return loaded
+
+
+def is_available() -> bool:
+    """Whether the kernels can be used here; builds them if need be."""
+    try:
+        library()
+    except BuildError:
+        return False
+    return True
+
+
+def run(name: str, dtype: torch.dtype, arguments: CellArguments) -> None:
+    """Call ``name`` (cell_forward or cell_backward). Raises RuntimeError."""
+    outcome = getattr(library(), f"{name}_{SUFFIXES[dtype]}")(ctypes.byref(arguments))
+    if outcome:
+        raise RuntimeError(f"native kernels, {name}: {OUTCOMES.get(outcome, outcome)}.")

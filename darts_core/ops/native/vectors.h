@@ -1,0 +1,96 @@
+// Vectors of whatever width this processor has, buffers that are aligned to them, and threads.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <functional>
+#include <new>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#if defined(__AVX512F__)
+#define VECTOR_BYTES 64
+#elif defined(__AVX__)
+#define VECTOR_BYTES 32
+#else
+#define VECTOR_BYTES 16
+#endif
+#define INLINE inline __attribute__((always_inline))
+
+namespace {
+
+constexpr int PIXELS_A_TILE = 96; // a tile's maps of 64 channels are 24 KiB each
+constexpr int SLACK = 32;         // vectors behind a buffer that a block of pixels may touch
+
+template <class T> struct Vector {
+    typedef T type __attribute__((vector_size(VECTOR_BYTES)));
+    typedef T loose __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(T)), may_alias));
+    static constexpr int lanes = VECTOR_BYTES / sizeof(T);
+};
+template <class T> using Vec = typename Vector<T>::type;
+
+template <class T> INLINE Vec<T> load(const T *from) { return *reinterpret_cast<const typename Vector<T>::loose *>(from); }
+template <class T> INLINE void store(T *to, Vec<T> value) { *reinterpret_cast<typename Vector<T>::loose *>(to) = value; }
+template <class T> INLINE Vec<T> load_some(const T *from, int64_t count) {
+    if (count >= Vector<T>::lanes) return load(from);
+    Vec<T> value = {};
+    std::memcpy(&value, from, size_t(count) * sizeof(T));
+    return value;
+}
+template <class T> INLINE void store_some(T *to, Vec<T> value, int64_t count) {
+    if (count >= Vector<T>::lanes)
+        store(to, value);
+    else
+        std::memcpy(to, &value, size_t(count) * sizeof(T));
+}
+template <class T> INLINE Vec<T> filled(T value) { return value - Vec<T>{}; } // not "+", which would change -0.0 and so cost an addition
+
+template <class T> class Buffer { // aligned and zeroed
+  public:
+    explicit Buffer(int64_t vectors) {
+        const size_t bytes = size_t(vectors + SLACK) * VECTOR_BYTES;
+        data_ = static_cast<Vec<T> *>(std::aligned_alloc(64, (bytes + 63) / 64 * 64));
+        if (!data_) throw std::bad_alloc();
+        std::memset(static_cast<void *>(data_), 0, bytes);
+    }
+    ~Buffer() { std::free(data_); }
+    Buffer(const Buffer &) = delete;
+    Buffer &operator=(const Buffer &) = delete;
+    Vec<T> *get() { return data_; }
+    T *scalars() { return reinterpret_cast<T *>(data_); }
+
+  private:
+    Vec<T> *data_;
+};
+
+// Calls work(first, last, part) for `parts` contiguous parts of 0..count-1, each in a thread of its own, the first in this one. What one of
+// them throws is thrown when all have ended.
+inline void in_parts(int64_t count, int64_t parts, const std::function<void(int64_t, int64_t, int64_t)> &work) {
+    std::vector<std::exception_ptr> errors(static_cast<size_t>(parts));
+    const auto guarded = [&](int64_t part) {
+        try {
+            work(count * part / parts, count * (part + 1) / parts, part);
+        } catch (...) {
+            errors[size_t(part)] = std::current_exception();
+        }
+    };
+    std::vector<std::thread> others;
+    int64_t started = 1;
+    try {
+        for (; started < parts; ++started) others.emplace_back(guarded, started);
+    } catch (const std::system_error &) { // no more threads to be had: this one does the rest
+    }
+    guarded(0);
+    for (int64_t part = started; part < parts; ++part) guarded(part);
+    for (auto &other : others) other.join();
+    for (const auto &error : errors)
+        if (error) std::rethrow_exception(error);
+}
+inline int64_t parts_of(int64_t count, int64_t threads) { return std::max<int64_t>(1, std::min(count, threads)); }
+
+} // namespace

@@ -1,0 +1,136 @@
+"""Shared libraries built from C++ sources on the user's own machine, once, for its own processor."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import logging
+import os
+import platform
+import shlex
+import shutil
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+LOG = logging.getLogger(__name__)
+
+CACHE_VARIABLE = "DARTS_CACHE_DIR"
+COMPILERS = ("c++", "g++", "clang++")  # after the one that CXX names
+ARM = ("aarch64", "arm64")
+TUNING = (("-march=native",), ("-mcpu=native",))  # elsewhere, and on ARM
+FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-pthread", "-fno-math-errno", "-fno-trapping-math")
+BUILD_SECONDS = 600
+_NO_COMPILER = f"no C++ compiler: none of {', '.join(COMPILERS)} is on PATH, and CXX names none"
+
+
+class BuildError(RuntimeError):
+    """A library could not be built or loaded; the message is one line that says why."""
+
+
+def cache_folder() -> Path:
+    """Return the folder of built libraries: ``DARTS_CACHE_DIR``, else ``darts`` in ``XDG_CACHE_HOME`` or ``~/.cache``."""
+    if own := os.environ.get(CACHE_VARIABLE):
+        return Path(own).absolute()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "darts"
+
+
+def built_library(source: Path) -> Path:
+    """Return where the library of ``source`` and the headers beside it lies once it is built.
+
+    Another source, header, processor or set of flags has another place.
+    """
+    key = hashlib.sha256()
+    headers = sorted(source.parent.glob("*.h"))
+    for part in (
+        *(path.read_bytes() for path in (source, *headers)),
+        repr((TUNING, FLAGS)).encode(),
+        platform.machine().encode(),
+        _processor().encode(),
+    ):
+        key.update(len(part).to_bytes(8, "little") + part)
+    return cache_folder() / f"{source.stem}-{key.hexdigest()[:16]}.so"
+
+
+def load_library(source: Path) -> ctypes.CDLL:
+    """Return the library of ``source``, built if it is not there yet.
+
+    Raises BuildError without a compiler, after a failed build, for a folder or library that others may write to, or a library that does
+    not load.
+    """
+    try:
+        library = built_library(source)
+        library.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for path in (library.parent, library):
+            if os.path.lexists(path) and not _is_private(path):
+                reason = "belongs to, or may be changed by, somebody else"
+                raise BuildError(f"{path} {reason}; make it yours alone, or set {CACHE_VARIABLE} to another folder")
+        if library.exists():
+            try:
+                return ctypes.CDLL(str(library))
+            except OSError as error:
+                LOG.info("native kernels: %s does not load (%s).", library, error)
+        _build(source, library)
+        return ctypes.CDLL(str(library))
+    except (OSError, RuntimeError) as error:  # Path.home() raises RuntimeError without a home
+        raise (
+            error if isinstance(error, BuildError) else BuildError(f"the native kernels cannot be built, kept or loaded: {error}")
+        ) from error
+
+
+def _build(source: Path, library: Path) -> None:
+    compiler = find_compiler()
+    LOG.info("native kernels: building %s with %s, once, about half a minute.", source.name, compiler[0])
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
+        made = Path(folder) / library.name
+        failures = [_compile([*compiler, *TUNING[platform.machine() in ARM], *FLAGS, str(source), "-o", str(made)])]
+        if failures[0]:  # an older compiler may not know this processor
+            failures.append(_compile([*compiler, *FLAGS, str(source), "-o", str(made)]))
+        if failures[-1]:
+            raise BuildError(f"{compiler[0]} failed: {failures[-1]}")
+        made.chmod(0o700)
+        made.replace(library)  # whole or not at all, also when two processes build at once
+    LOG.info("native kernels: built in %.0f s, kept as %s.", time.perf_counter() - started, library)
+
+
+def _compile(command: Sequence[str]) -> str:
+    """Return the first complaint of a compiler, or nothing if there is none."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=BUILD_SECONDS, check=False)  # noqa: S603
+    except subprocess.TimeoutExpired as error:
+        raise BuildError(f"{command[0]} took more than {BUILD_SECONDS} s") from error
+    if done.returncode == 0:
+        return ""
+    lines = [line for line in done.stderr.splitlines() if "error" in line.lower()] or done.stderr.splitlines() or ["no message"]
+    return lines[0]
+
+
+def find_compiler() -> list[str]:
+    """Return the C++ compiler that CXX names, with its options, else the first that is found. Raises BuildError."""
+    wanted = shlex.split(os.environ.get("CXX", ""))
+    for name, *options in [wanted] if wanted else [[name] for name in COMPILERS]:
+        if found := shutil.which(name):
+            return [found, *options]
+    raise BuildError(f"no C++ compiler: CXX names {wanted[0]!r}, which is not found" if wanted else _NO_COMPILER)
+
+
+def _is_private(path: Path) -> bool:
+    if not hasattr(os, "getuid"):
+        return True
+    state = path.lstat()
+    if stat.S_ISLNK(state.st_mode):
+        return False
+    return state.st_uid in (os.getuid(), 0) and not state.st_mode & 0o022
+
+
+def _processor() -> str:
+    """Return the instruction sets of this processor as the system names them."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor()
+    return "\n".join(sorted({line for line in lines if line.startswith(("flags", "Features", "model name", "CPU part"))}))

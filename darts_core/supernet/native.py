@@ -1,0 +1,240 @@
+"""A cell by the kernels of :mod:`darts_core.ops.native`: convolutions, pools, BatchNorms, weighted sums and the output in one function.
+
+Nothing is computed when an edge names its candidates or a node sums them up: both are noted. When the cell's output is asked for, one
+function of autograd computes all of it and keeps the nodes, the pooled states and the maps ahead of the convolutions' BatchNorms; the
+rest is computed again in the backward pass. Candidates that the kernels do not know are computed as by
+:class:`darts_core.supernet.shared.SharedSource`; if they read a node, what leads to it is computed first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from darts_core.ops.conv import ReluFirst
+from darts_core.ops.native.block import Block, bn_fits, is_plain
+from darts_core.ops.native.cell import BlocksTerm, Cell, CellTerm, Kept, MapTerm, Pool, PoolTerm, StateTerm
+from darts_core.ops.native.library import SUFFIXES
+from darts_core.supernet.shared import POOLS, SharedSource, shared_total
+
+_PLAIN_POOL = {"kernel_size": 3, "padding": 1, "dilation": 1, "ceil_mode": False, "count_include_pad": False, "divisor_override": None}
+_DEVICES = ("cpu", "meta")  # on meta nothing is computed, but what is kept is known
+
+
+@dataclass(frozen=True, eq=False)
+class Noted:
+    """A candidate on a state, to be computed with the cell: blocks, a pool with its BatchNorm, or the state as it is."""
+
+    source: NativeSource
+    blocks: tuple[Block, ...] = ()
+    pool: Pool | None = None
+    bn: nn.BatchNorm2d | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """A state that is not computed yet: (weight, what is added) by the order of its edges."""
+
+    terms: Sequence[tuple[Tensor | None, Tensor | Noted]]
+
+    @cached_property
+    def like(self) -> Tensor:
+        """Any tensor of the cell; all have one device and one precision."""
+        return next(x.source.like if isinstance(x, Noted) else x for _, x in self.terms)
+
+    @cached_property
+    def is_training(self) -> bool:
+        """Whether the batch's moments are used, as is known from any term."""
+        return any(_trains(x) for _, x in self.terms)
+
+
+class NativeSource:
+    """A state of the cell, computed or only noted."""
+
+    def __init__(self, state: Tensor | Node) -> None:
+        self.state = state
+        self._shared: SharedSource | None = None
+
+    @property
+    def like(self) -> Tensor:
+        """A tensor of the state's device and precision."""
+        return self.state.like if isinstance(self.state, Node) else self.state
+
+    @property
+    def x(self) -> Tensor:
+        """The state, (B, C, H, W); computes it."""
+        if isinstance(self.state, Node):
+            self.state = compute([self], rectifies=False)
+        return self.state
+
+    def term(self, op: nn.Module, weight: Tensor) -> tuple[Tensor | None, Any]:
+        """Return what ``op``, weighed by ``weight`` (a scalar), adds to the state that its edge leads to."""
+        noted = self._note(op)
+        if noted is not None:
+            return weight, noted
+        if self._shared is None:
+            self._shared = SharedSource(self.x)
+        return self._shared.term(op, weight)
+
+    def _note(self, op: nn.Module) -> Noted | None:
+        if self.like.device.type not in _DEVICES or self.like.dtype not in SUFFIXES:
+            return None
+        if isinstance(op, nn.Identity):
+            return Noted(self)
+        if isinstance(op, ReluFirst) and type(op).forward is ReluFirst.forward:
+            blocks = op.blocks
+            suits = all(block.has_kernel and block.fits(self.like) and _can_normalise(block.bn) for block in blocks)
+            return Noted(self, blocks=blocks) if blocks and suits and all(block.keeps_size for block in blocks[1:]) else None
+        if isinstance(op, nn.Sequential) and len(op) == 2:
+            return self._note_pool(*op)
+        return None
+
+    def _note_pool(self, pool: nn.Module, bn: nn.Module) -> Noted | None:
+        if not isinstance(pool, POOLS) or not isinstance(bn, nn.BatchNorm2d) or pool.stride not in (1, 2):
+            return None
+        is_known = all(getattr(pool, name, value) == value for name, value in _PLAIN_POOL.items())
+        if not is_known or not is_plain(bn) or not bn_fits(bn, self.like) or not _can_normalise(bn):
+            return None
+        return Noted(self, pool=Pool(-1, isinstance(pool, nn.MaxPool2d), int(pool.stride), bn.eps), bn=bn)
+
+
+def native_total(terms: Iterable[tuple[Tensor | None, Any]]) -> Tensor | Node:
+    """Return the sum of the terms, noted if one of them is."""
+    own = list(terms)
+    if any(isinstance(x, Noted) for _, x in own):
+        return Node(own)
+    return shared_total(own)
+
+
+def compute(sources: Sequence[NativeSource], *, rectifies: bool) -> Tensor:
+    """Return the states joined along the channels, after ReLU if ``rectifies``, (B, len(sources) * C, H, W); at least one is a node."""
+    order: dict[int, NativeSource] = {}
+    for source in sources:
+        _visit(source, order)
+    given = [source for source in order.values() if isinstance(source.state, Tensor)]
+    nodes = [source for source in order.values() if isinstance(source.state, Node)]
+    numbers = {id(source): number for number, source in enumerate((*given, *nodes))}
+    weights: list[Tensor | None] = []
+    maps: list[Tensor] = []
+    pools: dict[Pool, int] = {}
+    planned: list[list[CellTerm]] = []
+    for node in nodes:
+        assert isinstance(node.state, Node)
+        terms: list[CellTerm] = []
+        for weight, x in node.state.terms:
+            weights.append(weight)
+            if isinstance(x, Tensor):
+                terms.append(MapTerm(len(maps)))
+                maps.append(x)
+                continue
+            state = numbers[id(x.source)]
+            if x.pool is not None and x.bn is not None:
+                pool = replace(x.pool, state=state)
+                terms.append(PoolTerm(pools.setdefault(pool, len(pools)), x.bn))
+            else:
+                terms.append(BlocksTerm(state, x.blocks) if x.blocks else StateTerm(state))
+        planned.append(terms)
+    cell = Cell(
+        leaves=len(given),
+        maps=len(maps),
+        nodes=planned,
+        pools=list(pools),
+        outputs=[numbers[id(source)] for source in sources],
+        rectifies=rectifies,
+        size=_size(nodes[0]),
+        is_training=any(node.state.is_training for node in nodes if isinstance(node.state, Node)),
+    )
+    one = next(weight for weight in weights if weight is not None).new_ones(())  # a noted term has a weight
+    parameters = [p for block in cell.blocks for p in block.weights]
+    weights_T = torch.stack([one if weight is None else weight for weight in weights])
+    out: Tensor = _Cell.apply(cell, weights_T, *(source.x for source in given), *maps, *parameters)
+    return out
+
+
+class _Cell(torch.autograd.Function):
+    """The weights (terms,), then leaves, maps and the blocks' weights by twos -> the cell's output (B, outputs * C, H, W)."""
+
+    @staticmethod
+    def forward(ctx: Any, cell: Cell, weights_T: Tensor, *tensors: Tensor) -> Tensor:
+        leaves, maps, parameters = _split(cell, tensors)
+        leaves, maps = _channels_last(leaves), _channels_last(maps)
+        weights = [0.0] * len(weights_T) if weights_T.is_meta else weights_T.tolist()
+        out, kept = cell.forward(weights, leaves, maps, parameters)
+        ctx.cell = cell
+        ctx.save_for_backward(weights_T, kept.maps, kept.moments, *leaves, *maps, *parameters)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        cell: Cell = ctx.cell
+        weights_T, kept_maps, kept_moments, *saved = ctx.saved_tensors
+        leaves, maps, parameters = _split(cell, saved)
+        # A hook may have given back what was saved in another layout.
+        leaves, maps, (grad,) = _channels_last(leaves), _channels_last(maps), _channels_last([grad])
+        grad_weights, *others = cell.backward(
+            grad,
+            weights_T.tolist(),
+            leaves,
+            maps,
+            parameters,
+            Kept(kept_maps.contiguous(), kept_moments.contiguous()),
+            wants=_split(cell, ctx.needs_input_grad[2:]),
+        )
+        return None, grad_weights.to(weights_T.dtype), *chain.from_iterable(others)
+
+
+def _split(cell: Cell, values: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
+    """Return what belongs to leaves, to maps and to the blocks' weights."""
+    end = cell.leaves + cell.maps
+    return values[: cell.leaves], values[cell.leaves : end], values[end:]
+
+
+def _channels_last(maps: Sequence[Tensor]) -> list[Tensor]:
+    return [x.contiguous(memory_format=torch.channels_last) for x in maps]
+
+
+def _visit(source: NativeSource, order: dict[int, NativeSource]) -> None:
+    """Put a state into ``order`` after all that it reads."""
+    if id(source) in order:
+        return
+    if isinstance(source.state, Node):
+        for _, x in source.state.terms:
+            if isinstance(x, Noted):
+                _visit(x.source, order)
+    order[id(source)] = source
+
+
+def _size(source: NativeSource) -> tuple[int, int]:
+    """Return the height and width of a state."""
+    if isinstance(source.state, Tensor):
+        return source.state.shape[2], source.state.shape[3]
+    _, x = source.state.terms[0]
+    if isinstance(x, Tensor):
+        return x.shape[2], x.shape[3]
+    height, width = _size(x.source)
+    if x.pool is not None:
+        return (height - 1) // x.pool.stride + 1, (width - 1) // x.pool.stride + 1
+    for block in x.blocks:
+        height, width = block.out_size((height, width))
+    return height, width
+
+
+def _trains(x: Tensor | Noted) -> bool:
+    if isinstance(x, Tensor):
+        return False
+    if x.bn is not None:
+        return x.bn.training
+    return any(block.bn.training for block in x.blocks)
+
+
+def _can_normalise(bn: nn.BatchNorm2d) -> bool:
+    """Whether the kernels can, and can differentiate it if need be: in evaluation mode they cannot."""
+    return bn.training or not torch.is_grad_enabled()

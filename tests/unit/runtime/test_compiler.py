@@ -1,0 +1,153 @@
+import ctypes
+import logging
+import os
+import shutil
+import stat
+
+import pytest
+
+from darts_core.runtime import compiler
+from darts_core.runtime.compiler import BuildError, built_library, load_library
+
+
+def has_compiler():
+    try:
+        compiler.find_compiler()
+    except BuildError:
+        return False
+    return True
+
+
+needs_compiler = pytest.mark.skipif(not has_compiler(), reason="no C++ compiler")
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv(compiler.CACHE_VARIABLE, str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def source(tmp_path, cache):
+    path = tmp_path / "seven.cpp"
+    path.write_text('extern "C" int seven() { return 7; }\n')
+    return path
+
+
+@needs_compiler
+def test_built_once_and_then_loaded(source, cache, caplog, monkeypatch):
+    with caplog.at_level(logging.INFO):
+        assert load_library(source).seven() == 7
+    assert "building seven.cpp" in caplog.text
+    built = built_library(source)
+    assert list(cache.iterdir()) == [built], "nothing is left beside it"
+    assert stat.S_IMODE(built.stat().st_mode) == 0o700
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    assert load_library(source).seven() == 7, "no compiler is needed any more"
+
+
+@needs_compiler
+def test_another_source_is_another_library(source):
+    first = built_library(source)
+    source.write_text('extern "C" int seven() { return 8; }\n')
+    assert built_library(source) != first
+    assert load_library(source).seven() == 8
+
+
+def test_no_compiler(source, cache, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(BuildError, match=r"no C\+\+ compiler: none of c\+\+, g\+\+, clang\+\+ is on PATH"):
+        load_library(source)
+    assert not built_library(source).exists()
+
+
+def test_a_compiler_that_is_not_there(source, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(BuildError, match="CXX names 'no-such-compiler', which is not found"):
+        load_library(source)
+
+
+@needs_compiler
+def test_a_source_that_does_not_compile(source, cache):
+    source.write_text("int seven( {\n")
+    with pytest.raises(BuildError, match=r"failed: .*error"):
+        load_library(source)
+    assert list(cache.iterdir()) == []
+
+
+@needs_compiler
+def test_a_library_that_does_not_load_is_built_again(source):
+    library = built_library(source)
+    library.parent.mkdir(mode=0o700)
+    library.write_bytes(b"not a library")
+    library.chmod(0o700)
+    assert load_library(source).seven() == 7
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="no owners here")
+def test_a_library_that_others_may_write_to_is_not_loaded(source, monkeypatch):
+    library = built_library(source)
+    library.parent.mkdir(mode=0o700)
+    library.write_bytes(b"")
+    library.chmod(0o777)
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: pytest.fail("it was loaded"))
+    with pytest.raises(BuildError, match="may be changed by, somebody else"):
+        load_library(source)
+    library.unlink()
+    library.parent.chmod(0o777)
+    with pytest.raises(BuildError, match="make it yours alone"):
+        load_library(source)
+    library.parent.chmod(0o700)
+    library.symlink_to(source)
+    with pytest.raises(BuildError, match="make it yours alone"):
+        load_library(source)
+
+
+def test_a_folder_that_cannot_be_made(source, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv(compiler.CACHE_VARIABLE, str(tmp_path / "file"))
+    with pytest.raises(BuildError, match="cannot be built, kept or loaded"):
+        load_library(source)
+
+
+@needs_compiler
+def test_options_in_cxx_and_an_older_compiler(source, monkeypatch, tmp_path):
+    real, old = compiler.find_compiler()[0], tmp_path / "old"
+    cases = f'*=native*) echo "error: unknown" >&2; exit 1;; *-pipe*) exec {real} "$@";;'
+    old.write_text(f'#!{shutil.which("bash")}\ncase "$*" in {cases} esac; exit 2\n')
+    old.chmod(0o755)
+    monkeypatch.setenv("CXX", f"{old} -pipe")
+    assert load_library(source).seven() == 7
+
+
+@needs_compiler
+def test_a_relative_folder(source, monkeypatch, tmp_path):
+    (tmp_path / "here").mkdir(mode=0o700)
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv(compiler.CACHE_VARIABLE, ".")
+    assert load_library(source).seven() == 7
+
+
+@needs_compiler
+def test_a_compiler_that_never_ends(source, monkeypatch, tmp_path):
+    slow = tmp_path / "slow"
+    slow.write_text(f"#!{shutil.which('bash')}\nsleep 30\n")
+    slow.chmod(0o755)
+    monkeypatch.setenv("CXX", str(slow))
+    monkeypatch.setattr(compiler, "BUILD_SECONDS", 0.2)
+    with pytest.raises(BuildError, match=r"took more than 0\.2 s"):
+        load_library(source)
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [({"DARTS_CACHE_DIR": "/a"}, "/a"), ({"XDG_CACHE_HOME": "/b"}, "/b/darts"), ({"HOME": "/c"}, "/c/.cache/darts")],
+)
+def test_the_folder(variables, expected, monkeypatch):
+    for name in ("DARTS_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert str(compiler.cache_folder()) == expected
