@@ -20,8 +20,10 @@ from darts_core.metrics import (
     count_parameters,
     expected_calibration_error,
     label_rank,
+    mcnemar_p,
     relative_improvement,
     reliability_table,
+    wilson_accuracy,
 )
 
 
@@ -38,7 +40,7 @@ def evaluate(
 
     ``networks`` maps names to networks, one of them called ``searched``; those called ``random_*`` are the random architectures.
     ``batches`` yields images (B, C, H, W), normalised, and labels (B,), in a fixed order. The networks are moved to ``device`` and left
-    in evaluation mode. Every interval is drawn anew from ``seed``, so that none depends on which other networks take part.
+    in evaluation mode. Every bootstrap is drawn anew from ``seed``, so that none depends on which other networks take part.
     Raise ``ValueError`` where there is no ``searched`` network, no batch, a label outside the classes, or where a network returns
     something other than finite logits (B, K); the message names it.
     """
@@ -135,17 +137,21 @@ def _score(
     seed: int,
 ) -> NetworkScores:
     hits = predictions.hits
-    own = bootstrap_accuracy(hits, generator=np.random.default_rng(seed), num_samples=cfg.bootstrap_samples)
-    difference, paired = None, None
+    own = wilson_accuracy(hits)
+    resampled = bootstrap_accuracy(hits, generator=np.random.default_rng(seed), num_samples=cfg.bootstrap_samples)
+    difference, paired, p_value = None, None, None
     if name != SEARCHED:
         difference = 100.0 * float(np.mean(hits) - np.mean(searched.hits))
         generator = np.random.default_rng(seed)
         paired = bootstrap_difference(hits, searched.hits, generator=generator, num_samples=cfg.bootstrap_samples)
+        p_value = mcnemar_p(hits, searched.hits)
     return NetworkScores(
         name=name,
         top1=100.0 * float(hits.mean()),
         low=own.low,
         high=own.high,
+        bootstrap_low=resampled.low,
+        bootstrap_high=resampled.high,
         top5=100.0 * float((predictions.label_ranks < 5).mean()) if num_classes > 5 else None,
         ece=expected_calibration_error(reliability_table(predictions.confidences, hits, num_bins=cfg.calibration_bins)),
         nll=float(predictions.nll.mean()),
@@ -154,6 +160,7 @@ def _score(
         minus_searched=difference,
         minus_searched_low=paired.low if paired else None,
         minus_searched_high=paired.high if paired else None,
+        mcnemar_p=p_value,
     )
 
 

@@ -36,17 +36,21 @@ class Predictions:
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkScores:
-    """One row of the comparison. Rates in percent, their 95 % intervals by bootstrap; ``nll`` in nats.
+    """One row of the comparison. Rates in percent; ``nll`` in nats.
 
-    ``minus_searched`` is this network's accuracy less that of the searched one, in percentage points, with its paired interval:
-    one that excludes 0 is a difference that the choice of test images does not explain. None for the searched network itself.
-    ``top5`` is None where there are five classes or fewer.
+    ``low`` to ``high`` is the 95 % Wilson interval of ``top1``, ``bootstrap_low`` to ``bootstrap_high`` the one by resampling, which is too
+    narrow near 100 %. ``minus_searched`` is this network's accuracy less that of the searched one, in percentage points, with its paired
+    95 % bootstrap interval; ``mcnemar_p`` (0 to 1) is the exact p-value of that difference: below 0.05 the choice of test images does not
+    explain it, whatever the interval says. These are None for the searched network itself. ``top5`` is None where there are five classes
+    or fewer.
     """
 
     name: str
     top1: float
     low: float
     high: float
+    bootstrap_low: float
+    bootstrap_high: float
     top5: float | None
     ece: float
     nll: float
@@ -55,6 +59,7 @@ class NetworkScores:
     minus_searched: float | None
     minus_searched_low: float | None
     minus_searched_high: float | None
+    mcnemar_p: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +85,8 @@ class Evaluation:
             "test_acc": own.top1,
             "test_acc_low": own.low,
             "test_acc_high": own.high,
+            "test_acc_bootstrap_low": own.bootstrap_low,
+            "test_acc_bootstrap_high": own.bootstrap_high,
             "test_top5": own.top5,
             "test_ece": own.ece,
             "test_nll": own.nll,
@@ -90,6 +97,7 @@ class Evaluation:
         for other in self.scores[1:]:
             values |= {
                 f"{other.name}_test_acc": other.top1,
+                f"{other.name}_mcnemar_p": other.mcnemar_p,
                 f"{other.name}_params_m": other.params_m,
                 f"{other.name}_macs_m": other.macs_m,
             }

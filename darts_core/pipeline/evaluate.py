@@ -14,7 +14,7 @@ from darts_core.engine.loop import memory_advice
 from darts_core.pipeline.places import NETWORKS, PREPARED
 from darts_core.pipeline.stage import Stage
 from darts_core.report.evaluation import draw_evaluation
-from darts_core.report.table import comparison_markdown, comparison_text
+from darts_core.report.table import COMPARISON_NOTE, comparison_markdown, comparison_text
 
 
 def run(stage: Stage) -> None:
@@ -29,7 +29,7 @@ def run(stage: Stage) -> None:
     found.save(stage.reports)
     draw_evaluation(found, stage.reports)
     heading = f"Test images of {spec.name}, weights of the {cfg.evaluate.weights} epoch."
-    (stage.reports / "note.md").write_text(f"{heading}\n\n{comparison_markdown(found.scores)}", encoding="utf-8")
+    (stage.reports / "note.md").write_text(f"{heading}\n\n{comparison_markdown(found.scores)}\n{COMPARISON_NOTE}\n", encoding="utf-8")
     stage.tracker.model(networks[SEARCHED].cpu(), torch.zeros(1, spec.channels, spec.height, spec.width))
-    sys.stdout.write(f"\n{comparison_text(found.scores)}\n")
+    sys.stdout.write(f"\n{comparison_text(found.scores)}{COMPARISON_NOTE}\n\n")
     sys.stdout.flush()

@@ -25,14 +25,14 @@ def draw_evaluation(evaluation: Evaluation, folder: str | Path) -> list[Path]:
 
 
 def plot_comparison(scores: Sequence[NetworkScores], path: str | Path) -> Path:
-    """Draw each network's test accuracy with its 95 % interval, the first one in colour; return ``path``."""
+    """Draw each network's test accuracy with its 95 % Wilson interval, the first one in colour; return ``path``."""
     names = [style.shorten(row.name, 24) for row in scores]
     left = 0.2 + max(style.text_width(name, 9.5) for name in names) + 0.2
     height = 0.4 * len(scores)
     colours = palette.network_colours([row.name for row in scores])
     with style.look():
         figure = style.new_figure(left + 3.6 + 2.85, 1.05 + height + 0.6)
-        style.head(figure, "Test accuracy", note="top-1, with the 95 % bootstrap interval over the test images")
+        style.head(figure, "Test accuracy", note="top-1, with the 95 % Wilson interval over the test images")
         axes = style.place(figure, left=left, top=1.0, width=3.6, height=height)
         low, high = _accuracy_limits(scores)
         for k, row in enumerate(scores):

@@ -11,11 +11,13 @@ from darts_core.genotype import CELL_TYPES, Genotype
 from darts_core.report.style import shorten
 
 TERMINAL_WIDTH = 100
+COMPARISON_NOTE = "95 % Wilson: score interval. p-value: exact McNemar test against the searched network."
 _COLUMNS: tuple[tuple[str, Callable[[NetworkScores], str]], ...] = (
     ("test acc. %", lambda row: f"{row.top1:.2f}"),
-    ("95 % interval", lambda row: f"{row.low:.2f} to {row.high:.2f}"),
+    ("95 % Wilson", lambda row: f"{row.low:.2f} to {row.high:.2f}"),
     ("top-5 %", lambda row: "" if row.top5 is None else f"{row.top5:.2f}"),
     ("less searched", lambda row: "" if row.minus_searched is None else f"{row.minus_searched:+.2f}"),
+    ("p-value", lambda row: "" if row.mcnemar_p is None else f"{row.mcnemar_p:.3f}" if row.mcnemar_p >= 0.001 else "<0.001"),
     ("ECE", lambda row: f"{row.ece:.2f}"),
     ("params M", lambda row: f"{row.params_m:.3f}"),
     ("MACs M", lambda row: f"{row.macs_m:.1f}"),

@@ -3,7 +3,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy import stats
 from sklearn import metrics as sk
 from torch import nn
 
@@ -153,81 +152,6 @@ class TestCalibration:
             metrics.reliability_table(np.array([0.5, 0.5]), hit, num_bins=2)
         with pytest.raises(ValueError, match="at least one image"):
             metrics.expected_calibration_error(metrics.reliability_table(np.array([]), hit[:0], num_bins=2))
-
-
-def resampled(values, *, num_samples, seed):
-    """The bootstrap as it is defined: draw images with replacement, take the mean, and the percentiles of the means."""
-    rng = np.random.default_rng(seed)
-    means = [100.0 * values[rng.integers(0, len(values), len(values))].mean() for _ in range(num_samples)]
-    return np.quantile(means, [0.025, 0.975])
-
-
-class TestBootstrap:
-    def test_accuracy_has_the_quantiles_of_the_binomial(self):
-        hit = np.arange(400) < 380
-        interval = metrics.bootstrap_accuracy(hit, generator=np.random.default_rng(0), num_samples=200_000)
-        expected = stats.binom.ppf([0.025, 0.975], 400, 0.95) / 4.0
-        assert interval == pytest.approx(expected, abs=0.25)
-
-    def test_accuracy_equals_resampling_of_images(self):
-        hit = np.random.default_rng(1).random(150) < 0.8
-        interval = metrics.bootstrap_accuracy(hit, generator=np.random.default_rng(0), num_samples=20_000)
-        assert interval == pytest.approx(resampled(hit, num_samples=20_000, seed=2), abs=100 / 150)
-
-    def test_difference_equals_resampling_of_pairs(self):
-        rng = np.random.default_rng(3)
-        hit = rng.random(200) < 0.9
-        other = np.where(rng.random(200) < 0.8, hit, rng.random(200) < 0.5)
-        interval = metrics.bootstrap_difference(hit, other, generator=np.random.default_rng(0), num_samples=20_000)
-        expected = resampled(hit.astype(float) - other, num_samples=20_000, seed=4)
-        assert interval == pytest.approx(expected, abs=0.5)
-        assert interval.low < 100.0 * (hit.mean() - other.mean()) < interval.high
-
-    def test_pairing_removes_what_both_share(self):
-        hit = np.arange(300) < 200
-        same = metrics.bootstrap_difference(hit, hit, generator=np.random.default_rng(0))
-        assert same == (0.0, 0.0)
-        other = hit.copy()
-        other[:3] = False
-        paired = metrics.bootstrap_difference(hit, other, generator=np.random.default_rng(0))
-        single = metrics.bootstrap_accuracy(hit, generator=np.random.default_rng(0))
-        assert paired.high - paired.low < 0.4 * (single.high - single.low)
-
-    def test_same_seed_same_interval_and_a_higher_level_is_wider(self):
-        hit = np.arange(100) < 70
-        draw = [metrics.bootstrap_accuracy(hit, generator=np.random.default_rng(5)) for _ in range(2)]
-        assert draw[0] == draw[1]
-        wide = metrics.bootstrap_accuracy(hit, generator=np.random.default_rng(5), level=0.99)
-        assert wide.low < draw[0].low < 70.0 < draw[0].high < wide.high
-
-    def test_one_image_and_all_hits_have_no_width(self):
-        assert metrics.bootstrap_accuracy(np.array([True]), generator=np.random.default_rng(0)) == (100.0, 100.0)
-        assert metrics.bootstrap_accuracy(np.zeros(9, dtype=bool), generator=np.random.default_rng(0)) == (0.0, 0.0)
-
-    def test_wins_and_losses_that_are_all_images(self):
-        hit = np.arange(10) < 3
-        interval = metrics.bootstrap_difference(hit, ~hit, generator=np.random.default_rng(0))
-        assert -100.0 <= interval.low < -40.0 < interval.high < 40.0
-
-    def test_refuses(self):
-        rng, hit = np.random.default_rng(0), np.array([True, False])
-        with pytest.raises(ValueError, match="at least one image"):
-            metrics.bootstrap_accuracy(hit[:0], generator=rng)
-        with pytest.raises(ValueError, match="bool"):
-            metrics.bootstrap_accuracy(np.array([0.5, 1.0]), generator=rng)
-        with pytest.raises(ValueError, match="bootstrap_samples"):
-            metrics.bootstrap_accuracy(hit, generator=rng, num_samples=0)
-        with pytest.raises(ValueError, match="level"):
-            metrics.bootstrap_accuracy(hit, generator=rng, level=1.0)
-        with pytest.raises(ValueError, match="same images"):
-            metrics.bootstrap_difference(hit, hit[:1], generator=rng)
-
-
-def test_relative_improvement():
-    assert metrics.relative_improvement(97.0, 96.0) == pytest.approx(100.0 / 96.0)
-    assert metrics.relative_improvement(90.0, 96.0) == pytest.approx(-6.25)
-    with pytest.raises(ValueError, match="above 0"):
-        metrics.relative_improvement(90.0, 0.0)
 
 
 class Small(nn.Module):

@@ -73,7 +73,8 @@ def test_every_network_has_the_scores_of_scikit_learn():
         assert row.top5 == pytest.approx(100 * sk.top_k_accuracy_score(labels, p, k=5, labels=range(7)))
         assert row.nll == pytest.approx(sk.log_loss(labels, p, labels=range(7)))
         assert row.ece == pytest.approx(metrics.expected_calibration_error(metrics.reliability_table(p.max(1), hit, num_bins=10)))
-        assert row.low < row.top1 < row.high
+        assert (row.low, row.high) == metrics.wilson_accuracy(hit)
+        assert row.bootstrap_low < row.top1 < row.bootstrap_high
         assert (row.params_m, row.macs_m) == (2e-6, 0.0)
 
 
@@ -95,10 +96,23 @@ def test_difference_to_the_searched_network_is_paired():
     logits["worse"] = logits["searched"].copy()
     logits["worse"][:20] = -np.eye(7)[labels[:20]]
     searched, _, twin, worse = run(labels, logits).scores
-    assert (searched.minus_searched, searched.minus_searched_low) == (None, None)
-    assert (twin.minus_searched, twin.minus_searched_low, twin.minus_searched_high) == (0.0, 0.0, 0.0)
+    assert (searched.minus_searched, searched.minus_searched_low, searched.mcnemar_p) == (None, None, None)
+    assert (twin.minus_searched, twin.minus_searched_low, twin.minus_searched_high, twin.mcnemar_p) == (0.0, 0.0, 0.0, 1.0)
     assert worse.minus_searched == pytest.approx(worse.top1 - searched.top1)
     assert worse.minus_searched_low < worse.minus_searched < worse.minus_searched_high < 0.0
+    losses = round(2 * -worse.minus_searched)  # of 200 images; there is no win
+    assert worse.mcnemar_p == pytest.approx(2 * 0.5**losses)
+    assert worse.mcnemar_p < 0.05
+
+
+def test_an_interval_without_0_is_not_yet_a_difference():
+    """Five losses and no win: the bootstrap excludes 0, and yet a fair coin does as much once in 16."""
+    labels = np.zeros(359, dtype=int)
+    right, wrong = np.tile([1.0, 0.0], (359, 1)), np.tile([1.0, 0.0], (359, 1))
+    wrong[:5] = [0.0, 1.0]
+    _, other = run(labels, {"searched": right, "resnet20": wrong}).scores
+    assert other.minus_searched_high < 0.0
+    assert other.mcnemar_p == 0.0625
 
 
 def test_result_does_not_depend_on_batches_or_on_other_networks():
@@ -114,7 +128,7 @@ def test_seed_and_samples_reach_the_bootstrap():
 
     def interval(seed, num_samples):
         row = run(labels, logits, seed=seed, cfg=EvaluateConfig(bootstrap_samples=num_samples)).scores[0]
-        return row.low, row.high
+        return row.bootstrap_low, row.bootstrap_high
 
     assert interval(1, 3) == interval(1, 3)
     assert len({interval(seed, 3) for seed in range(5)}) > 1
@@ -143,8 +157,9 @@ def test_no_improvement_without_a_random_network_that_ever_hits(networks):
 def test_metrics_are_flat_numbers_with_the_agreed_names():
     labels, logits = case(networks=("searched", "resnet20", "random_0"))
     values = run(labels, logits).metrics()
-    own = ["test_acc", "test_acc_low", "test_acc_high", "test_top5", "test_ece", "test_nll", "vs_random", "params_m", "macs_m"]
-    others = [f"{name}_{key}" for name in ("resnet20", "random_0") for key in ("test_acc", "params_m", "macs_m")]
+    own = ["test_acc", "test_acc_low", "test_acc_high", "test_acc_bootstrap_low", "test_acc_bootstrap_high"]
+    own += ["test_top5", "test_ece", "test_nll", "vs_random", "params_m", "macs_m"]
+    others = [f"{name}_{key}" for name in ("resnet20", "random_0") for key in ("test_acc", "mcnemar_p", "params_m", "macs_m")]
     assert list(values) == own + others
     assert all(type(value) is float and math.isfinite(value) for value in values.values())
     assert 0.0 <= values["test_acc_low"] <= values["test_acc"] <= values["test_acc_high"] <= 100.0
@@ -195,7 +210,8 @@ def test_saves_the_same_bytes_twice(tmp_path):
 
 def test_one_image():
     result = run(np.array([1]), {"searched": np.array([[0.0, 3.0]]), "random_0": np.array([[1.0, 0.0]])})
-    assert (result.scores[0].top1, result.scores[0].low, result.scores[0].high) == (100.0, 100.0, 100.0)
+    assert (result.scores[0].top1, result.scores[0].bootstrap_low, result.scores[0].high) == (100.0, 100.0, 100.0)
+    assert result.scores[0].low == pytest.approx(20.6549, abs=1e-4)  # 1 / (1 + 1.96^2): one image says little
     assert result.scores[1].minus_searched == -100.0
     assert result.vs_random is None
     assert math.isnan(result.per_class[0].recall)

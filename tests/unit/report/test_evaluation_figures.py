@@ -13,6 +13,8 @@ def scores(name, top1, *, low=None, high=None, minus=None):
         top1=top1,
         low=top1 - 1.0 if low is None else low,
         high=min(top1 + 1.0, 100.0) if high is None else high,
+        bootstrap_low=top1 - 0.5,
+        bootstrap_high=top1,
         top5=99.9,
         ece=0.8,
         nll=0.05,
@@ -21,6 +23,7 @@ def scores(name, top1, *, low=None, high=None, minus=None):
         minus_searched=minus,
         minus_searched_low=minus,
         minus_searched_high=minus,
+        mcnemar_p=None if minus is None else 0.5,
     )
 
 
@@ -40,6 +43,7 @@ def test_the_comparison_shows_every_network_with_its_interval(tmp_path, figures,
     plot_comparison(rows, tmp_path / "comparison.png")
     texts = is_readable()
     assert {"searched", "resnet20", "a_name_that_is_much_too\u2026", "99.40 %", "0.132 M parameters"} <= set(texts)
+    assert "top-1, with the 95 % Wilson interval over the test images" in texts
     intervals = [line.get_xdata() for line in figures[0].axes[0].lines if line.get_linewidth() == 4.5]
     assert [list(interval) for interval in intervals] == [[row.low, row.high] for row in rows]
 
