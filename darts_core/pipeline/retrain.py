@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -13,7 +13,7 @@ from darts_core.config import Config
 from darts_core.data import Batches, Prepared, open_prepared, resolve_policy
 from darts_core.engine.lineup import SEARCHED, Entrant, Sizes, lineup, save_network
 from darts_core.engine.loop import Log
-from darts_core.engine.retrain import Trained, retrain
+from darts_core.engine.retrain import Row, Trained, retrain
 from darts_core.genotype import Genotype
 from darts_core.metrics import count_parameters
 from darts_core.ops.drop_path import DropPath
@@ -34,8 +34,10 @@ def run(stage: Stage) -> None:
     entrants = _entrants(cfg)
     sizes = _sizes(cfg, prepared)
     names = _largest_first(entrants, sizes, cfg)  # builds each once, so that one that cannot be built is known before any is trained
+    is_apart = stage.session.processes > 1 and len(entrants) > 1
     with _checkpoint(cfg, stage.session, prepared, entrants) as checkpoint:
-        if stage.session.processes > 1 and len(entrants) > 1:
+        stage.earlier_s = checkpoint.begin_run()
+        if is_apart:
             # Each leaves its last epoch in the checkpoint, where the loop below finds it.
             run_apart(_train_apart, cfg, names, processes=stage.session.processes, log=_logger(stage))
         trained = {
@@ -47,6 +49,8 @@ def run(stage: Stage) -> None:
         shutil.rmtree(NETWORKS, ignore_errors=True)  # a network of an earlier line-up must not be evaluated beside these
         for one in entrants:
             save_network(NETWORKS / one.name, one, sizes, trained[one.name])
+        if is_apart:
+            stage.beside = peaks_together([one.costs for one in trained.values()], processes=stage.session.processes)
         _report(trained, stage)
         stage.provenance(data_hash=prepared.spec.content_hash)
         checkpoint.finish()
@@ -141,9 +145,24 @@ def _report(trained: dict[str, Trained], stage: Stage) -> None:
             "retrain_train_loss": own.history[-1]["train_loss"],
         }
     )
-    stage.epochs(own.costs)
-    # Networks may have been trained in processes of their own, of which this one's peak knows nothing.
-    stage.resources["retrain_rss_mib"] = max(row["rss_mib"] for row in own.costs)
+    stage.epochs(own.costs, total=f"retrain_{SEARCHED}_s", median=f"retrain_{SEARCHED}_epoch_s")
+    stage.resources |= {f"retrain_{SEARCHED}_{kind}": peak for kind, peak in _peaks(own.costs).items()}
     stage.resources |= {f"retrain_{name}_s": sum(row["epoch_s"] for row in one.costs) for name, one in trained.items() if name != SEARCHED}
     save_tables(trained, stage.reports)
     draw_retraining(trained, stage.reports)
+
+
+def peaks_together(costs: Iterable[list[Row]], *, processes: int) -> dict[str, float]:
+    """Return the most memory that so many trainings at once can have held together: the sum of the largest peaks, by kind.
+
+    It is an upper bound: their peaks need not have met, and pages that processes share count in each.
+    """
+    each = [_peaks(rows) for rows in costs]
+    kinds = dict.fromkeys(kind for peaks in each for kind in peaks)
+    return {kind: sum(sorted((peaks.get(kind, 0.0) for peaks in each), reverse=True)[:processes]) for kind in kinds}
+
+
+def _peaks(costs: list[Row]) -> dict[str, float]:
+    """The largest value of each column of MiB: ``rss_mib`` and, on a GPU, ``vram_mib`` and ``vram_reserved_mib``."""
+    kinds = dict.fromkeys(key for row in costs for key in row if key.endswith("_mib"))
+    return {kind: max(row[kind] for row in costs if kind in row) for kind in kinds}

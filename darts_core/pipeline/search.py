@@ -37,6 +37,7 @@ def run(stage: Stage) -> None:
         return
     prepared = open_prepared(PREPARED)
     with _checkpoint(stage.cfg, stage.session, prepared) as checkpoint:
+        stage.earlier_s = checkpoint.begin_run()
         result = search_cell(stage.cfg, prepared, stage.session, stage=stage, checkpoint=checkpoint)
         _save(result, stage)
         stage.provenance(data_hash=prepared.spec.content_hash, computed=result.computed)
@@ -101,7 +102,7 @@ def _save(result: SearchResult, stage: Stage) -> None:
     }
     alike = [key for key in ("entropy_normal", "entropy_reduce", "skip_share") if key in last]
     stage.metrics({**{key: last[name] for key, name in named.items()}, **{f"search_{key}": last[key] for key in alike}})
-    stage.epochs(result.costs)
+    stage.epochs(result.costs, total="search_epochs_s", median="search_epoch_s")
     save_tables(result.history, result.alphas, result.costs, stage.reports)
     draw_search(result.history, result.alphas, stage.reports)
 

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -32,24 +32,30 @@ log = logging.getLogger(__name__)
 
 @dataclass(kw_only=True)
 class Stage:
-    """A running stage. ``resources`` may be filled with further seconds and MiB before the stage ends."""
+    """A running stage. ``resources`` may be filled with further seconds and MiB before the stage ends.
+
+    resources.json says ``<stage>_s``, the wall time of this run and, where it goes on from a checkpoint, of those before it
+    (``earlier_s``), and ``<stage>_rss_mib``, on a GPU ``<stage>_vram_mib``, the peak of this process and those beside it (``beside``).
+    """
 
     name: str
     cfg: Config
     session: Session
     tracker: tracking.Tracker | tracking.NullTracker
     reports: Path
-    resources: dict[str, float]
+    resources: dict[str, float] = field(default_factory=dict)
+    earlier_s: float = 0.0
+    beside: Mapping[str, float] = field(default_factory=dict)  # "rss_mib" and the like, at most, of other processes together
 
     def metrics(self, values: Mapping[str, float]) -> None:
         """Write ``metrics.json``: deterministic results alone, since later stages may depend on it."""
         write_json(self.reports / "metrics.json", values)
 
-    def epochs(self, costs: list[dict[str, float]]) -> None:
-        """Take the seconds of a training from its epochs, so that those before an interruption count, too."""
+    def epochs(self, costs: list[dict[str, float]], *, total: str, median: str) -> None:
+        """Note the seconds of a training's epochs under the names ``total`` and ``median``; those before an interruption count, too."""
         seconds = sorted(row["epoch_s"] for row in costs)
         if seconds:
-            self.resources |= {f"{self.name}_s": sum(seconds), f"{self.name}_epoch_s": seconds[len(seconds) // 2]}
+            self.resources |= {total: sum(seconds), median: seconds[len(seconds) // 2]}
 
     def provenance(self, *, data_hash: str, computed: Mapping[str, str] | None = None) -> None:
         """Write ``provenance.json``: device, versions, flags, seeds, hashes, processes, and what else says how it was ``computed``."""
@@ -101,8 +107,10 @@ def _tracked(name: str, cfg: Config, session: Session) -> Iterator[Stage]:
     with tracking.run(name, cfg, hardware=hardware) as tracker, PeakMemory(session.device) as memory:
         shutil.rmtree(reports, ignore_errors=True)  # as DVC does: a table of an earlier run must not pass for one of this
         reports.mkdir(parents=True, exist_ok=True)
-        running = Stage(name=name, cfg=cfg, session=session, tracker=tracker, reports=reports, resources={})
+        running = Stage(name=name, cfg=cfg, session=session, tracker=tracker, reports=reports)
         yield running
-        seconds = {f"{name}_s": time.perf_counter() - started}
-        write_json(reports / "resources.json", {**seconds, **memory.as_dict(name), **running.resources})
+        seconds = {f"{name}_s": running.earlier_s + time.perf_counter() - started}
+        beside = {f"{name}_{kind}": peak for kind, peak in running.beside.items()}
+        peaks = {key: peak + beside.get(key, 0.0) for key, peak in memory.as_dict(name).items()}
+        write_json(reports / "resources.json", {**seconds, **peaks, **running.resources})
         tracker.finish(reports)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from filelock import FileLock, Timeout
 
 FORMAT_VERSION = 1
 FINISHED = "finished"
+RUNS = "runs"
 
 
 class CheckpointError(RuntimeError):
@@ -71,6 +73,18 @@ class Checkpoint:
             why = f"{type(error).__name__}: damaged, or not a checkpoint"
             raise CheckpointError(f"{path} cannot be read ({why}). Delete it to start this stage from the beginning.") from error
         return state
+
+    def begin_run(self) -> float:
+        """Note that a run of the stage begins; return the seconds of the runs before it, each up to the last state that it saved.
+
+        A run that was killed could not say how long it took, but its states tell when they were written.
+        """
+        now = time.time()
+        runs = self.load(RUNS) or {"earlier_s": 0.0, "begun": now}
+        saved = [path.stat().st_mtime for path in self.folder.glob("*.pt") if path.stem != RUNS]
+        earlier_s = float(runs["earlier_s"]) + max(0.0, max(saved, default=0.0) - runs["begun"])
+        self.save(RUNS, {"earlier_s": earlier_s, "begun": now})
+        return earlier_s
 
     def finish(self) -> None:
         """Note that the stage's outputs are written. The states stay for :func:`clear_finished`: a kill may come before DVC has them."""

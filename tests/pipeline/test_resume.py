@@ -1,6 +1,7 @@
 """kill -9 in the middle of a stage, the same command again: on the CPU the result is bit for bit that of an uninterrupted run."""
 
 import hashlib
+import json
 import os
 import re
 import signal
@@ -60,6 +61,10 @@ def digest(folder: Path) -> str:
     return found.hexdigest()
 
 
+def resources(stage: str, folder: Path) -> dict[str, float]:
+    return json.loads((folder / "reports" / stage / "resources.json").read_text())
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("uninterrupted")
@@ -78,12 +83,18 @@ def test_a_killed_run_ends_like_an_uninterrupted_one(uninterrupted, tmp_path, pr
     resumed = run("search", tmp_path)
     assert "search  1/3" not in resumed, "at most one epoch is repeated"
     assert digest(tmp_path / "data/search") == digest(uninterrupted / "data/search")
+    seconds = resources("search", tmp_path)
+    assert seconds["search_s"] > seconds["search_epochs_s"] > seconds["search_epoch_s"], "the killed run's epochs took their time, too"
     run("derive_genotype", tmp_path)
     kill_after("retrain", tmp_path, line=r"^retrain random_0  1/3 ")
     if processes > 1:
         time.sleep(1.5)  # the workers see that the stage is gone and end, too
     run("retrain", tmp_path)
     assert digest(tmp_path / "data/retrain") == digest(uninterrupted / "data/retrain")
+    used = resources("retrain", tmp_path)
+    each = [used["retrain_searched_s"], used["retrain_random_0_s"]]
+    assert used["retrain_s"] > (sum(each) if processes == 1 else max(each))
+    assert processes == 1 or used["retrain_rss_mib"] > 1.5 * used["retrain_searched_rss_mib"], "the memory of all processes"
     before = digest(tmp_path / "data/retrain")
     assert "retrain " not in run("retrain", tmp_path), (
         "killed after its outputs were written, before DVC had them: nothing is trained again"

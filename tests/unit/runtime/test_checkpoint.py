@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from darts_core.runtime import checkpoint as module
 from darts_core.runtime.checkpoint import Checkpoint, CheckpointError, clear_finished, fingerprint, save_atomically
 
 ROOT = Path(__file__).parents[3]
@@ -151,6 +152,23 @@ def test_nothing_is_unpickled(tmp_path, monkeypatch):
         with pytest.raises(CheckpointError, match="cannot be read"):
             checkpoint.load("search")
     assert not (tmp_path / "ran").exists()
+
+
+def test_the_runs_before_count_up_to_the_last_state_that_they_saved(tmp_path, monkeypatch):
+    def run(at, *saved):
+        monkeypatch.setattr(module.time, "time", lambda: at)
+        with open_at(tmp_path) as checkpoint:
+            earlier_s = checkpoint.begin_run()
+            for epoch, seconds in enumerate(saved):
+                name = f"network {epoch}"
+                checkpoint.save(name, {"epoch": epoch})
+                os.utime(checkpoint.folder / f"{name}.pt", (seconds, seconds))
+        return earlier_s
+
+    assert run(1000.0, 1010.0, 1030.0) == 0.0
+    assert run(5000.0) == 30.0, "the hour in between is nobody's"
+    assert run(6000.0, 6010.0, 6005.0) == 30.0, "the second run saved nothing"
+    assert run(7000.0) == 40.0
 
 
 def test_only_finished_states_are_cleared(tmp_path):
