@@ -61,6 +61,7 @@ def summary(cfg: Config) -> str:
         derived = f"by the rule {cfg.derive.rule}" if cfg.derive.rule else "by the method's own rule"
     else:
         searched, derived = "no search", f"{cfg.derive.genotype}, as published"
+    threads = bench.num_threads or cfg.runtime.num_threads or "all cores"
     beside = [*retrain.baselines, *([f"{retrain.random_genotypes} random"] if retrain.random_genotypes else [])]
     lines = {
         "prepare_data": f"{_named(cfg.data)}; {_share(cfg.data.valid_fraction)} of the training images kept for validation",
@@ -69,7 +70,7 @@ def summary(cfg: Config) -> str:
         "retrain": f"{retrain.epochs} epochs, batches of {retrain.batch_size}, {retrain.init_channels} channels, {retrain.layers} cells"
         + (f"; the same for {', '.join(beside)}" if beside else ""),
         "evaluate": f"the {cfg.evaluate.weights} epoch on the test images",
-        "benchmark_hw": f"{bench.protocol} protocol, batches of {', '.join(map(str, bench.batch_sizes))}",
+        "benchmark_hw": f"{bench.protocol} protocol, batches of {', '.join(map(str, bench.batch_sizes))}; threads: {threads}",
         "runtime": f"seed {cfg.seed}, device {cfg.runtime.device}",
         "tracking": f"MLflow experiment '{cfg.tracking.experiment}'" if cfg.tracking.enabled else "off",
     }

@@ -160,6 +160,7 @@ class BenchmarkConfig(Section):
 
     protocol: Literal["quick", "full"] = "quick"
     batch_sizes: tuple[Count, ...] = (1, 8, 64)
+    num_threads: Count | None = Field(default=None, description="threads that compute while it is measured; null: runtime.num_threads")
 
     @field_validator("batch_sizes")
     @classmethod

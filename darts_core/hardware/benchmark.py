@@ -30,6 +30,7 @@ class _Setting:
     device: torch.device
     input_shape: tuple[int, int, int]
     memory_format: torch.memory_format
+    num_threads: int
     reference: str
 
     def images(self, batch_size: int) -> Tensor:
@@ -68,8 +69,9 @@ def benchmark(
 
     ``networks`` maps a name to a function that builds the network with its weights, since the time from there to the first result is
     measured, too (a batch of one, in a process that has already run something else). The first network is the reference of the ratios.
-    ``input_shape`` is (C, H, W); images and weights lie in ``memory_format``; all weights stay on the device. A batch that does not fit is
-    a row with status ``oom``, and the last of that network. ``on_step`` gets the rows of a batch size as soon as they are there.
+    ``input_shape`` is (C, H, W); images and weights lie in ``memory_format``; all weights stay on the device; the CPU computes with the
+    threads that torch is set to. A batch that does not fit is a row with status ``oom``, and the last of that network. ``on_step`` gets
+    the rows of a batch size as soon as they are there.
     Raise ``ValueError`` where there is nothing to measure.
     """
     sizes = sorted(set(batch_sizes))
@@ -78,7 +80,12 @@ def benchmark(
     if not networks:
         raise ValueError("networks: at least one expected, the first of which is the reference. Got none.")
     setting = _Setting(
-        protocol=protocol, device=device, input_shape=input_shape, memory_format=memory_format, reference=next(iter(networks))
+        protocol=protocol,
+        device=device,
+        input_shape=input_shape,
+        memory_format=memory_format,
+        num_threads=torch.get_num_threads(),
+        reference=next(iter(networks)),
     )
     rows: list[Row] = []
     with torch.inference_mode():
@@ -156,8 +163,9 @@ def _row(
     noise_floor: float | None,
 ) -> Row:
     name, protocol, layout = contender.name, setting.protocol, str(setting.memory_format).removeprefix("torch.")
+    threads = setting.num_threads
     if entrant is None:
-        return Row(network=name, batch_size=batch_size, status="oom", protocol=protocol.name, memory_format=layout)
+        return Row(network=name, batch_size=batch_size, status="oom", protocol=protocol.name, memory_format=layout, num_threads=threads)
     latency = summarise(_wall_ms(blocks[name]))
     reference = blocks.get(setting.reference)
     return Row(
@@ -166,6 +174,7 @@ def _row(
         status="ok",
         protocol=protocol.name,
         memory_format=layout,
+        num_threads=threads,
         latency=latency,
         device_median_ms=_device_median_ms(blocks[name]),
         ratio=None if reference is None else compare(_wall_ms(blocks[name]), reference=_wall_ms(reference)),

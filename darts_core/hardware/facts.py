@@ -58,9 +58,16 @@ def device_facts(device: torch.device) -> dict[str, Any]:
     }
 
 
-def describe(device: torch.device) -> str:
-    """Return one line: "Radeon RX 580 / gfx803 / 36 CU" or "AMD EPYC / x86_64 / 2 cores"."""
-    return str(device_facts(device)["description"])
+def describe(device: torch.device, *, num_threads: int | None = None) -> str:
+    """Return one line: "Radeon RX 580 / gfx803 / 36 CU" or "AMD EPYC / x86_64 / 2 cores".
+
+    With ``num_threads`` that of a CPU says how much of it computes: "AMD EPYC / x86_64 / 1 thread of 2 cores".
+    """
+    facts = device_facts(device)
+    if num_threads is None or device.type != "cpu":
+        return str(facts["description"])
+    cores = _counted(facts["host"]["cores"], "core")
+    return f"{facts['name']} / {facts['arch']} / {_counted(num_threads, 'thread')} of {cores}"
 
 
 def check_arch_supported(device: torch.device) -> None:
@@ -115,7 +122,6 @@ def _gpu(device: torch.device) -> dict[str, Any]:
 
 
 def _cpu(host: dict[str, Any]) -> dict[str, Any]:
-    cores = f"{host['cores']} core{'s' if host['cores'] > 1 else ''}"
     return {
         "vendor": host["cpu_vendor"],
         "name": host["cpu"],
@@ -124,8 +130,12 @@ def _cpu(host: dict[str, Any]) -> dict[str, Any]:
         "cu_count": None,
         "vram_mib": None,
         "slug": slug("cpu", host["cpu"], f"{host['cores']}c"),
-        "description": f"{host['cpu']} / {host['machine']} / {cores}",
+        "description": f"{host['cpu']} / {host['machine']} / {_counted(host['cores'], 'core')}",
     }
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _host() -> dict[str, Any]:

@@ -20,7 +20,8 @@ class Row:
 
     ``ratio`` is against the first network, None where that one did not fit; within 1 +- ``noise_floor`` no difference is claimed.
     ``is_stable``: the warm-up settled. ``is_complete``: as many samples as the protocol asks for; fewer where one takes long.
-    ``device_median_ms`` is the GPU's own clock, None on a CPU. ``first_inference_ms`` is for a batch of one.
+    ``num_threads`` is what torch computed with on the CPU. ``device_median_ms`` is the GPU's own clock, None on a CPU.
+    ``first_inference_ms`` is for a batch of one.
     """
 
     network: str
@@ -28,6 +29,7 @@ class Row:
     status: Literal["ok", "oom"]
     protocol: str
     memory_format: str
+    num_threads: int
     latency: Summary | None = None
     device_median_ms: float | None = None
     ratio: Ratio | None = None
@@ -65,6 +67,7 @@ def _flat(row: Row) -> dict[str, Any]:
         "is_stable": row.is_stable,
         "is_complete": row.is_complete,
         "memory_format": row.memory_format,
+        "num_threads": row.num_threads,
         "protocol": row.protocol,
         "protocol_version": PROTOCOL_VERSION,
     }
@@ -79,7 +82,7 @@ def benchmark_metrics(rows: Sequence[Row]) -> dict[str, float]:
 
     Of ``searched`` all batch sizes: latency_ms_bs1, throughput_bs1, peak_memory_mib_bs1, on a GPU reserved_memory_mib_bs1; where samples
     are complete latency_p90_ms_bs1 and latency_p99_ms_bs1 (from fewer than 1000 an indication: is_p99_reliable in the table); and
-    first_inference_ms.
+    first_inference_ms. For all networks benchmark_num_threads.
     Of another network, with its name before: latency at its smallest batch size, throughput and memory at its largest, first inference.
     """
     metrics: dict[str, float | None] = {}
@@ -94,6 +97,8 @@ def benchmark_metrics(rows: Sequence[Row]) -> dict[str, float]:
         else:
             few = _median(measured[0]) | _size(measured[-1]) | {"first_inference_ms": measured[0].first_inference_ms}
             metrics |= {f"{network}_{name}": value for name, value in few.items()}
+    if rows:
+        metrics["benchmark_num_threads"] = rows[0].num_threads
     return {name: value for name, value in metrics.items() if value is not None}
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+import torch
+
 from darts_core.components import build_space
 from darts_core.data import open_prepared
 from darts_core.engine.lineup import saved_networks
@@ -20,10 +22,11 @@ from darts_core.runtime.progress import Progress
 
 
 def run(stage: Stage) -> None:
-    """Measure every trained network by the protocol of ``benchmark_hw.*`` and write down what the device is."""
+    """Measure every trained network by the protocol of ``benchmark_hw.*`` and write down what the device is, and with how many threads."""
     cfg, session, spec = stage.cfg, stage.session, open_prepared(PREPARED).spec
     space = build_space(cfg)
-    sizes = cfg.benchmark_hw.batch_sizes
+    sizes, threads = cfg.benchmark_hw.batch_sizes, cfg.benchmark_hw.num_threads or session.num_threads
+    torch.set_num_threads(threads)
     reporter = Progress("benchmark_hw", len(set(sizes)), mode=session.progress, unit="batch size")
     rows = benchmark(
         {name: partial(saved.build, space, cfg.evaluate.weights) for name, saved in saved_networks(NETWORKS).items()},
@@ -37,8 +40,8 @@ def run(stage: Stage) -> None:
     reporter.close()
     frame = rows_to_frame(rows)
     frame.to_csv(stage.reports / "latency.csv", index=False)
-    plot_benchmark(frame, stage.reports / "latency.png", device=describe(session.device))
-    write_json(stage.reports / "device.json", device_facts(session.device))
+    plot_benchmark(frame, stage.reports / "latency.png", device=describe(session.device, num_threads=threads))
+    write_json(stage.reports / "device.json", {**device_facts(session.device), "num_threads": threads})
     stage.metrics(benchmark_metrics(rows))
     stage.provenance(data_hash=spec.content_hash)
     clear_finished(session.root)

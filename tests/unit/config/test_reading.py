@@ -131,6 +131,8 @@ retrain:
             "data: {name: digits}\nbenchmark_hw: {batch_sizes: []}\n",
             "2: benchmark_hw.batch_sizes: must hold at least one batch size. Got [].",
         ),
+        ("data: {name: digits}\nbenchmark_hw: {num_threads: 0}\n", "2: benchmark_hw.num_threads: must be greater than or equal to 1"),
+        ("data: {name: digits}\nbenchmark_hw: {num_threads: -2}\n", "2: benchmark_hw.num_threads: must be greater than or equal to 1"),
         ("data: {name: digits}\nruntime: {device: gpu}\n", "2: runtime.device: must be auto, cpu, cuda or cuda:N. Got 'gpu'."),
         ("data: {name: digits}\nseed: 1\nseed: 2\n", "3: seed: given twice (first in line 2)."),
         ("data: {name: digits}\nsearch: {epochs: 1}\nsearch: {epochs: 2}\n", "3: search: given twice (first in line 2)."),

@@ -134,6 +134,17 @@ def test_the_memory_format_reaches_images_weights_and_rows():
     assert rows[0].memory_format == "channels_last"
 
 
+def test_a_row_says_with_how_many_threads_it_was_measured():
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            rows = measure({"searched": lambda: Net("a"), "full": lambda: Net("b", limit=1)}, batch_sizes=(1,))
+            assert [(row.status, row.num_threads) for row in rows] == [("ok", threads), ("oom", threads)]
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_what_cannot_be_measured_is_an_error():
     with pytest.raises(ValueError, match=r"benchmark_hw\.batch_sizes: .* Got \[0, 8\]"):
         measure({"searched": lambda: Net("a")}, batch_sizes=(0, 8))

@@ -28,6 +28,7 @@ def test_rx_580(monkeypatch):
     facts = device_facts(GPU)
     assert facts["description"] == "Radeon RX 580 / gfx803 / 36 CU"
     assert facts["slug"] == "amd-gfx803-36cu-8g"
+    assert describe(GPU, num_threads=1) == facts["description"]
     wanted = {"type": "cuda", "backend": "rocm", "vendor": "amd", "arch": "gfx803", "cu_count": 36, "vram_mib": 8192}
     assert {key: facts[key] for key in wanted} == wanted
     assert facts["reported_name"] == "AMD Radeon RX 580 Series"
@@ -64,6 +65,9 @@ def test_the_cpu_of_this_machine():
     assert facts["description"] == f"{facts['name']} / {facts['arch']} / {cores} core{'s' if cores > 1 else ''}"
     assert (facts["backend"], facts["schema_version"]) == ("cpu", 1)
     assert cores >= 1
+    whole = f"{cores} core{'s' if cores > 1 else ''}"
+    assert describe(torch.device("cpu"), num_threads=1) == f"{facts['name']} / {facts['arch']} / 1 thread of {whole}"
+    assert describe(torch.device("cpu"), num_threads=2).endswith(f" / 2 threads of {whole}")
     assert facts["host"]["ram_mib"] > 256
     assert facts["versions"]["torch"] == str(torch.__version__)
     assert json.loads(json.dumps(facts)) == facts

@@ -10,6 +10,7 @@ def row(network, batch_size, milliseconds, *, reserved=None, is_complete=True):
         status="ok",
         protocol="quick",
         memory_format="channels_last",
+        num_threads=2,
         latency=summarise([[milliseconds] * 4]),
         ratio=Ratio(ratio=1.0, ratio_low=0.9, ratio_high=1.1),
         noise_floor=0.02,
@@ -21,7 +22,7 @@ def row(network, batch_size, milliseconds, *, reserved=None, is_complete=True):
 
 
 def oom(network, batch_size):
-    return Row(network=network, batch_size=batch_size, status="oom", protocol="quick", memory_format="channels_last")
+    return Row(network=network, batch_size=batch_size, status="oom", protocol="quick", memory_format="channels_last", num_threads=2)
 
 
 def test_throughput_is_images_over_the_median():
@@ -50,6 +51,7 @@ def test_the_table_has_the_same_columns_with_and_without_a_measurement():
     )
     assert list(rows_to_frame([oom("a", 1)]).columns) == list(frame.columns)
     assert frame["median_ms"].isna().tolist() == [False, True]
+    assert frame["num_threads"].tolist() == [2, 2]
 
 
 def test_metrics_of_the_searched_network_have_no_prefix_and_the_baselines_few():
@@ -70,11 +72,13 @@ def test_metrics_of_the_searched_network_have_no_prefix_and_the_baselines_few():
         "resnet20_throughput_bs64": 4000.0,
         "resnet20_peak_memory_mib_bs64": 320.0,
         "resnet20_first_inference_ms": 33.0,
+        "benchmark_num_threads": 2,
     }
 
 
 def test_a_tail_is_not_told_from_too_few_samples():
     assert sorted(benchmark_metrics([row("searched", 1, 2.0, is_complete=False)])) == [
+        "benchmark_num_threads",
         "first_inference_ms",
         "latency_ms_bs1",
         "peak_memory_mib_bs1",
