@@ -100,16 +100,20 @@ def _search(store: Store, query: str, *, limit: int = 1000) -> list[Run]:
 def _create_row(store: Store, cfg: Config, key: str, tags: Mapping[str, str]) -> Run:
     from mlflow.entities import Param
 
-    gradient = cfg.method.options.get("arch_gradient")
-    parts = [cfg.data.name, cfg.method.name, gradient, f"s{cfg.seed}", key[:6]]
     tags = {**tags, **_source_tags(), "darts.key": key, "mlflow.runColor": _colour()}
-    row = store.client.create_run(store.experiment_id, tags=tags, run_name="-".join(str(part) for part in parts if part))
+    row = store.client.create_run(store.experiment_id, tags=tags, run_name=_run_name(cfg, key))
     params = [Param(name, value) for name, value in experiment_params(cfg).items()]
     for first in range(0, len(params), MAX_PARAMS):
         store.client.log_batch(row.info.run_id, params=params[first : first + MAX_PARAMS], synchronous=True)
     if Path("params.yaml").exists():
         store.client.log_artifact(row.info.run_id, "params.yaml")
     return row
+
+
+def _run_name(cfg: Config, key: str) -> str:
+    """Name the row after what tells experiments apart at a glance: the data, how the cell was found (or which one it is), the seed."""
+    found = [cfg.method.name, cfg.method.options.get("arch_gradient")] if cfg.derive.genotype == "search" else [cfg.derive.genotype]
+    return "-".join(str(part) for part in (cfg.data.name, *found, f"s{cfg.seed}", key[:6]) if part)
 
 
 def _reopen(store: Store, row: Run, tags: Mapping[str, str]) -> None:

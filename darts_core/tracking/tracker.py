@@ -99,15 +99,19 @@ class Tracker:
         self._end(self._row.child_id, error)
 
     def end(self, error: BaseException | None = None) -> None:
-        """Close the run of the stage and the row, and send what was kept."""
+        """Close the run of the stage and the row, and send what was kept.
+
+        The row is finished when the last stage is. Before that it is scheduled: it waits for a stage, perhaps in vain, and no process
+        has to be there for it.
+        """
         self.end_stage(error)
-        self._end(self._row.run_id, error)
+        self._end(self._row.run_id, error, well="FINISHED" if self._stage == reports.LAST_STAGE else "SCHEDULED")
         self._outbox.close()
 
-    def _end(self, run_id: str, error: BaseException | None) -> None:
+    def _end(self, run_id: str, error: BaseException | None, *, well: str = "FINISHED") -> None:
         if error is not None:
             self._put("tags", run_id, tags={"darts.error": f"{type(error).__name__}: {error}"[:MAX_ERROR]})
-        status = "FINISHED" if error is None else "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+        status = well if error is None else "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
         self._put("end", run_id, status=status)
 
     def _put_points(self, points: Iterable[reports.Point]) -> None:

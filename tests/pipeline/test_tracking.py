@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -116,6 +117,24 @@ def test_six_stages_make_one_comparable_row(project):
     assert (data.dataset.name, data.dataset.digest) == ("digits", "abc")
 
 
+def test_an_experiment_is_finished_after_the_last_stage_and_no_sooner(project):
+    cfg, other = config(), config(seed=1)
+    for stage in STAGES[:3]:
+        with tracking.run(stage, cfg):
+            [(row, _)] = rows(cfg)
+            assert row.info.status == "RUNNING"
+    [(row, _)] = rows(cfg)
+    assert row.info.status == "SCHEDULED"
+    connect(cfg).client.set_tag(row.info.run_id, "darts.process", f"{socket.gethostname()}@4194305@1")  # as if of one that has ended
+    execute("prepare_data", other)
+    (row, children), _ = rows(cfg)
+    assert (row.info.status, "darts.error" in row.data.tags) == ("SCHEDULED", False), "nobody was killed"
+    for stage in STAGES[3:]:
+        execute(stage, cfg)
+    (row, children), _ = rows(cfg)
+    assert (row.info.status, len(children)) == ("FINISHED", 6)
+
+
 def test_a_skipped_search_is_replayed_into_the_new_row(project):
     first, second = config(tracking={"alphas": "full"}), config(retrain={"epochs": 7}, tracking={"alphas": "full"})
     for stage in STAGES:
@@ -156,7 +175,7 @@ def test_a_stage_that_fails_is_continued_in_its_row_without_a_point_twice(projec
     execute("search", cfg)
     [(row, children)] = rows(cfg)
     assert sorted(child.info.status for child in children) == sorted([status, "FINISHED"])
-    assert row.info.status == "FINISHED"
+    assert row.info.status == "SCHEDULED"
     assert "darts.error" not in row.data.tags
     assert [step for step, _ in history(cfg, row, "search/train_loss")] == [1, 2, 3]
 
@@ -180,7 +199,7 @@ def test_a_killed_process_is_found_out_by_the_next_stage(project):
     assert sorted(child.info.status for child in children) == ["FINISHED", "KILLED"]
     [killed] = [child for child in children if child.info.status == "KILLED"]
     assert killed.data.tags["darts.error"] == "the process ended without a word (killed?)"
-    assert row.info.status == "FINISHED"
+    assert row.info.status == "SCHEDULED"
     assert [step for step, _ in history(cfg, row, "search/train_loss")] == [1, 2, 3]
 
 

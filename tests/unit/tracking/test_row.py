@@ -35,6 +35,18 @@ def test_the_same_experiment_has_the_same_key(changes):
     assert experiment_key(config(**changes)) == experiment_key(config())
 
 
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"seed": 3, "method": {"name": "darts", "arch_gradient": "exact"}}, "digits-darts-exact-s3-0123ab"),
+        ({"method": {"name": "darts"}}, "digits-darts-s0-0123ab"),
+        ({"method": {"name": "darts", "arch_gradient": "exact"}, "derive": {"genotype": "DARTS_V2"}}, "digits-DARTS_V2-s0-0123ab"),
+    ],
+)
+def test_a_row_is_named_after_how_its_cell_was_found(changes, name):
+    assert module._run_name(config(**changes), "0123ab456789cdef") == name
+
+
 def test_another_source_or_host_is_another_experiment(monkeypatch):
     key = experiment_key(config())
     assert re.fullmatch("[0-9a-f]{16}", key)

@@ -90,12 +90,19 @@ def test_the_genotype_and_the_data_set_belong_to_the_row(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("error", "status"), [(None, "FINISHED"), (ValueError("search.lr: too large"), "FAILED"), (KeyboardInterrupt(), "KILLED")]
+    ("stage", "error", "child", "row"),
+    [
+        ("search", None, "FINISHED", "SCHEDULED"),
+        ("evaluate", None, "FINISHED", "SCHEDULED"),
+        ("benchmark_hw", None, "FINISHED", "FINISHED"),
+        ("search", ValueError("search.lr: too large"), "FAILED", "FAILED"),
+        ("benchmark_hw", KeyboardInterrupt(), "KILLED", "KILLED"),
+    ],
 )
-def test_the_end_is_told_as_it_was(error, status):
-    log, outbox = tracker()
+def test_the_end_is_told_as_it_was(stage, error, child, row):
+    log, outbox = tracker(stage)
     log.end(error)
-    assert [(item["run"], item["status"]) for item in outbox if item["do"] == "end"] == [("child", status), ("row", status)]
+    assert [(item["run"], item["status"]) for item in outbox if item["do"] == "end"] == [("child", child), ("row", row)]
     errors = [item["tags"]["darts.error"] for item in outbox if item["do"] == "tags"]
     assert errors == ([] if error is None else [f"{type(error).__name__}: {error}"] * 2)
     assert outbox.closed
