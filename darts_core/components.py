@@ -27,8 +27,12 @@ def load_params(path: str | Path = "params.yaml") -> Config:
 
 
 def cross_check(cfg: Config) -> list[str]:
-    """Return the faults that only show when a name is looked up: genotype, rule, baselines, the parts of space and method."""
-    checks: list[Callable[[], object]] = [lambda: build_space(cfg), lambda: _check_memory(cfg)]
+    """Return the faults that only show when a name is looked up: genotype, rule, baselines, data set, the parts of space and method."""
+    checks: list[Callable[[], object]] = [
+        lambda: DATASETS.build(cfg.data.name, cfg.data.options),  # looks at the options alone, at no image
+        lambda: build_space(cfg),
+        lambda: _check_memory(cfg),
+    ]
     if cfg.derive.genotype != "search":
         checks.append(lambda: published(cfg.derive.genotype))
     if (rule := cfg.derive.rule) is not None:

@@ -69,7 +69,7 @@ def from_mapping(values: Mapping[str, Any], *, components: Components | None = N
     if config is not None and cross_check is not None:
         faults += cross_check(config)
     if faults or config is None:
-        raise ConfigError("\n".join(faults))
+        raise ConfigError("\n".join(dict.fromkeys(faults)))  # a part that cannot be built says again what its options lack
     return config
 
 

@@ -1,7 +1,7 @@
 import pytest
 
-from darts_core.components import build_method, build_space, load_params
-from darts_core.config import Config, ConfigError
+from darts_core.components import COMPONENTS, build_method, build_space, cross_check, load_params
+from darts_core.config import Config, ConfigError, from_mapping
 from darts_core.search.derive import DERIVE_RULES
 from darts_core.search.relax import softmax
 
@@ -51,6 +51,32 @@ def test_a_derivation_rule_takes_the_place_of_the_methods_own(monkeypatch):
 def test_a_name_that_does_not_exist_is_found_with_its_line(tmp_path, text, line, message):
     with pytest.raises(ConfigError, match=rf"params.yaml:{line}: .*{message}"):
         load_params(write(tmp_path, text + "\n"))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("{name: digits, test_fraction: 1.5}", r"data.test_fraction must lie between 0 and 1, both excluded. Got 1.5."),
+        ("{name: image_folder, root: photos, image_size: 0}", r"data.image_size must be at least 1"),
+        ("{name: image_folder, root: photos, test_fraction: 0.0}", r"data.test_fraction must lie between 0 and 1"),
+    ],
+)
+def test_an_option_of_the_data_set_out_of_range_is_found_before_any_image_is_read(tmp_path, data, message):
+    path = tmp_path / "params.yaml"
+    path.write_text(f"seed: 1\ndata: {data}\n")
+    with pytest.raises(ConfigError, match=rf"params.yaml:2: {message}"):
+        load_params(path)
+
+
+def test_a_data_set_that_lacks_an_option_is_one_fault(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("data: {name: image_folder}\n")
+    with pytest.raises(ConfigError) as error:
+        load_params(path)
+    assert str(error.value) == f"{path}:1: data.root: missing: data set 'image_folder' needs it."
+    with pytest.raises(ConfigError) as error:
+        from_mapping({"data": {"name": "image_folder"}}, components=COMPONENTS, cross_check=cross_check)
+    assert str(error.value) == "data.root: missing: data set 'image_folder' needs it."
 
 
 def test_all_faults_are_listed_at_once(tmp_path):

@@ -72,6 +72,14 @@ def test_every_fault_is_reported_with_its_line(params, capsys):
     assert "did you mean 'resnet20'?" in faults[5]
 
 
+def test_an_option_of_the_data_set_is_checked_without_its_images(params, capsys):
+    text = params.read_text().replace("test_fraction: 0.2 ", "test_fraction: 1.5 ")
+    params.write_text(text)
+    assert main(["check"]) == 1
+    line = next(number for number, line in enumerate(text.splitlines(), start=1) if "test_fraction" in line)
+    assert capsys.readouterr().err == f"params.yaml:{line}: data.test_fraction must lie between 0 and 1, both excluded. Got 1.5.\n"
+
+
 def test_a_missing_file_says_how_to_get_one(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["check"]) == 1

@@ -82,6 +82,7 @@ def test_an_option_of_the_former_part_goes_with_a_word(capsys):
         (["digits", "--set", "serch.epochs=1"], "serch: not a known key (did you mean 'search'?)"),
         (["digits", "--set", "search.epochs='1'"], "search.epochs: must be a whole number. Got '1'."),
         (["digits", "--set", "derive.genotype=DARTS_V3"], "derive.genotype: no published genotype is called 'DARTS_V3'"),
+        (["digits", "--set", "data.test_fraction=1.5"], "data.test_fraction must lie between 0 and 1, both excluded. Got 1.5."),
         (["digits", "--set", "data.name=photos"], "data.name: no data set is called 'photos'"),
     ],
 )
