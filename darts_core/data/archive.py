@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from darts_core.data.decode import MAX_FILE_BYTES, FileRef
+from darts_core.data.foreign import HEAD_BYTES
 from darts_core.data.listing import Listing
 
 SUFFIXES = (".tar", ".tar.xz", ".txz", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".zip")
@@ -37,10 +38,10 @@ class _Pack:
     def close(self) -> None:
         self._file.close()
 
-    def add(self, name: str, size: int, read: Callable[[], bytes]) -> None:
-        """Append an image. One that is larger than any image is listed all the same, and found unreadable later."""
+    def add(self, name: str, size: int, read: Callable[[int], bytes]) -> None:
+        """Append an image, of which ``read`` returns so many bytes. One larger than any image is listed too, and found unreadable later."""
         listing = self.listing
-        if not listing.wants(name):
+        if not listing.wants(name, lambda: read(min(size, HEAD_BYTES))):
             return
         if name in listing.images:
             raise ValueError(f"data.root: {listing.source} holds '{name}' twice. {_ADVICE}")
@@ -51,7 +52,7 @@ class _Pack:
                 f"unpacked and '{name}' has {size / 2**20:.0f} MiB. Free some space, or check that the archive is what you think."
             )
         if size <= MAX_FILE_BYTES:
-            self._file.write(read())
+            self._file.write(read(size))
         listing.images[name] = FileRef(str(self.path), offset, size)
 
 
@@ -103,14 +104,14 @@ def _unpack_tar(archive: Path, out: _Pack) -> None:
             raise tarfile.ReadError("the end-of-archive mark is missing")
 
 
-def _read_tar(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+def _read_tar(tar: tarfile.TarFile, member: tarfile.TarInfo, size: int) -> bytes:
     if member.issparse():
         stream: Any = tar.extractfile(member)
     else:
         stream = tar.fileobj  # where the bytes lie as they are; half the cost of a file object for each
         stream.seek(member.offset_data)
-    data: bytes = stream.read(member.size)
-    if len(data) < member.size:
+    data: bytes = stream.read(size)
+    if len(data) < size:
         raise tarfile.ReadError("unexpected end of data")
     return data
 
@@ -126,7 +127,12 @@ def _unpack_zip(archive: Path, out: _Pack) -> None:
             if info.is_dir():
                 out.listing.add_folder(name)
             else:
-                out.add(name, info.file_size, partial(zip_.read, info))
+                out.add(name, info.file_size, partial(_read_zip, zip_, info))
+
+
+def _read_zip(zip_: zipfile.ZipFile, info: zipfile.ZipInfo, size: int) -> bytes:
+    with zip_.open(info) as stream:
+        return stream.read() if size == info.file_size else stream.read(size)  # to the end, where the checksum is looked at
 
 
 def _checked(name: str, archive: Path) -> str:

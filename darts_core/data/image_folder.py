@@ -12,7 +12,7 @@ import numpy as np
 from darts_core.data.archive import SUFFIXES, is_archive, unpack
 from darts_core.data.dataset import DATASETS, Collected, Dataset, Request, check_fraction
 from darts_core.data.decode import FileReader, FileRef, ImageForm, Resize, UnreadableImageError, decode, without_remarks
-from darts_core.data.layout import Entry, Layout, printable, read_layout
+from darts_core.data.layout import Layout, printable, read_layout
 from darts_core.data.listing import Listing, list_folder
 from darts_core.data.reading import PARALLEL_FROM_BYTES, Read, read_all
 from darts_core.data.spec import AugmentPolicy
@@ -20,6 +20,7 @@ from darts_core.data.statistics import file_hash, pixel_hash
 from darts_core.data.workers import start_workers
 
 log = logging.getLogger(__name__)
+_SHOWN = 20  # of the files that their ending alone rules out
 
 
 @DATASETS.register("image_folder")
@@ -45,13 +46,13 @@ def image_folder(
     def collect(request: Request) -> Collected:
         listing = _list(Path(root), request)
         layout = read_layout(listing)
-        if listing.others:
-            log.warning("%d files in %s are not images by their ending and are left out", len(listing.others), root)
+        if others := len(listing.others) - len(layout.foreign):
+            log.warning("%d files in %s are not images by their ending and are left out", others, root)
         files = [listing.images[entry.path] for entry in layout.entries]
         shape = _shape(files, form)
         keep = len(files) * form.channels * shape[0] * shape[1] <= request.budget_bytes
         read = read_all(files, form, shape=shape, keep_pixels=keep, num_workers=request.num_workers, progress=request.progress)
-        _check(read, layout.entries, shape=shape, skip=request.skip_unreadable)
+        _check(read, layout, shape=shape, skip=request.skip_unreadable)
         return _collected(layout, files, read, form, shape=shape, grey=channels == "auto" and read.is_grey, test_fraction=test_fraction)
 
     return collect
@@ -83,13 +84,17 @@ def _shape(files: Sequence[FileRef], form: ImageForm) -> tuple[int, int]:
     return 1, 1  # none is: each of them will be listed
 
 
-def _check(read: Read, entries: Sequence[Entry], *, shape: tuple[int, int], skip: bool) -> None:
-    """Raise ``ValueError`` that lists every unreadable image (unless they are skipped) or shows that sizes differ."""
+def _check(read: Read, layout: Layout, *, shape: tuple[int, int], skip: bool) -> None:
+    """Raise ``ValueError`` that lists the unreadable images (unless they are skipped) or shows that sizes differ."""
+    entries, foreign = layout.entries, layout.foreign
     bad = [f"{printable(entries[i].path)}: {reason}" for i, reason in sorted(read.unreadable.items())]
+    bad += [f"{printable(path)}: {reason}" for path, reason in foreign[:_SHOWN]]
+    if len(foreign) > _SHOWN:
+        bad.append(f"{len(foreign) - _SHOWN} more files of such endings")
     if bad and not skip:
         raise ValueError(
-            f"{len(bad)} of {len(entries)} images cannot be read. Replace or remove them, or set data.unreadable to skip:\n  "
-            + "\n  ".join(bad)
+            f"{len(read.unreadable) + len(foreign)} of {len(entries) + len(foreign)} images cannot be read. Replace or remove them, "
+            "or set data.unreadable to skip:\n  " + "\n  ".join(bad)
         )
     for line in bad:
         log.warning("skipped %s", line)
@@ -141,5 +146,5 @@ def _collected(
         pixels=pixels,
         files=None if pixels is not None else [files[i] for i in read.kept],
         form=None if pixels is not None else final,
-        num_skipped=len(layout.entries) - len(entries),
+        num_skipped=len(layout.entries) - len(entries) + len(layout.foreign),
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from darts_core.data.decode import SUFFIXES
+from darts_core.data.foreign import endings
 from darts_core.data.listing import Listing
 
 _SPELLINGS = {
@@ -33,10 +34,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Layout:
-    """Class names, sorted, and the images, ordered by split, class and path."""
+    """Class names, sorted, and the images, ordered by split, class and path.
+
+    ``foreign`` are the files in class folders that are images but cannot be read: path, and what is wrong with it.
+    """
 
     class_names: tuple[str, ...]
     entries: tuple[Entry, ...]
+    foreign: tuple[tuple[str, str], ...] = ()
 
 
 def read_layout(listing: Listing) -> Layout:
@@ -44,7 +49,8 @@ def read_layout(listing: Listing) -> Layout:
     where = f"data.root: {listing.source}"
     if not listing.images:
         raise ValueError(
-            f"{where} holds no images ({len(listing.others)} files of other kinds). {_EXPECTED} Known endings: {', '.join(SUFFIXES)}."
+            f"{where} holds no images ({len(listing.others)} files of other kinds{_unread(list(listing.foreign))}). {_EXPECTED} "
+            f"Known endings: {', '.join(SUFFIXES)}."
         )
     prefix = _descend(listing)
     tops = _children(listing.folders, prefix)
@@ -62,6 +68,7 @@ def read_layout(listing: Listing) -> Layout:
 
 def _entries(listing: Listing, groups: dict[str, str], *, where: str) -> Layout:
     found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    foreign: dict[str, list[str]] = defaultdict(list)
     for part, prefix in groups.items():
         for folder in _children(listing.folders, prefix):
             found[part, folder] = []
@@ -70,9 +77,16 @@ def _entries(listing: Listing, groups: dict[str, str], *, where: str) -> Layout:
             if path.startswith(prefix):
                 found[part, path[len(prefix) :].partition("/")[0]].append(path)
                 break
-    empty = [groups[part] + folder for (part, folder), paths in found.items() if not paths]
+    for path in listing.foreign:
+        for prefix in groups.values():
+            if path.startswith(prefix) and not _in_no_class(path, prefix):
+                foreign[prefix + path[len(prefix) :].partition("/")[0]].append(path)
+                break
+    empty = sorted(groups[part] + folder for (part, folder), paths in found.items() if not paths)
     if empty:
-        raise ValueError(f"{where}: no image in the class folder {_some(sorted(empty))}. Add images, or remove the folder.")
+        named, strange = _some(empty), [path for folder in empty for path in foreign[folder]]
+        advice = f" Convert them to one of {', '.join(SUFFIXES)}, add images, or" if strange else " Add images, or"
+        raise ValueError(f"{where}: no image in the class folder {named}{_unread(strange)}.{advice} remove the folder.")
     first = "train" if "train" in groups else ""
     classes = sorted(folder for part, folder in found if part == first)
     unknown = sorted(groups[part] + folder for part, folder in found if folder not in classes)
@@ -83,7 +97,8 @@ def _entries(listing: Listing, groups: dict[str, str], *, where: str) -> Layout:
     number = {folder: k for k, folder in enumerate(classes)}
     ordered = sorted(found.items(), key=lambda item: (_ORDER[item[0][0]], number[item[0][1]]))
     entries = tuple(Entry(path, number[folder], part) for (part, folder), paths in ordered for path in sorted(paths))
-    return Layout(tuple(printable(folder) for folder in classes), entries)
+    unread = tuple((path, listing.foreign[path]) for paths in foreign.values() for path in paths)
+    return Layout(tuple(printable(folder) for folder in classes), entries, unread)
 
 
 def _descend(listing: Listing) -> str:
@@ -120,6 +135,10 @@ def _in_no_class(path: str, prefix: str) -> bool:
 def _some(names: Iterable[str]) -> str:
     names = [f"'{printable(name)}'" for name in names]
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _unread(paths: list[str]) -> str:
+    return f"; {len(paths)} files are images of an ending that cannot be read here ({endings(paths)})" if paths else ""
 
 
 def printable(name: str) -> str:

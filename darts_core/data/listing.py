@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from darts_core.data.decode import SUFFIXES, FileRef
+from darts_core.data.foreign import HEAD_BYTES, reason
 
 _HIDDEN = re.compile(r"(?:^|/)(?:\.|(?:__MACOSX|Thumbs\.db|desktop\.ini)(?:/|$))")
 
 
 @dataclass
 class Listing:
-    """The images (relative path -> bytes), all folders, and the files of other kinds, of ``source``; hidden ones are left out."""
+    """The images (relative path -> bytes), all folders, and the files of other kinds, of ``source``; hidden ones are left out.
+
+    ``foreign`` says of those others that are images under an ending that is not read here (path -> what it is).
+    """
 
     source: str
     images: dict[str, FileRef] = field(default_factory=dict)
     folders: set[str] = field(default_factory=set)
     others: list[str] = field(default_factory=list)
+    foreign: dict[str, str] = field(default_factory=dict)
 
     def add_folder(self, path: str) -> None:
         """Note a folder and those that it lies in."""
         if not is_hidden(path):
             self.folders.update(str(p) for p in [PurePosixPath(path), *PurePosixPath(path).parents] if str(p) != ".")
 
-    def wants(self, path: str) -> bool:
-        """Note a file's folders, and the file itself if it is no image; return whether it is one."""
+    def wants(self, path: str, head: Callable[[], bytes]) -> bool:
+        """Note a file's folders, and the file itself if it is no image; return whether it is one. ``head`` returns its first bytes."""
         parent = path.rpartition("/")[0]
         if is_hidden(path):
             return False
@@ -37,6 +43,8 @@ class Listing:
         if path.lower().endswith(SUFFIXES):
             return True
         self.others.append(path)
+        if (what := reason(path, head)) is not None:
+            self.foreign[path] = what
         return False
 
 
@@ -53,9 +61,20 @@ def list_folder(root: Path) -> Listing:
         if relative:
             listing.add_folder(relative.rstrip("/"))
         for name in names:
-            if listing.wants(relative + name):
+            if listing.wants(relative + name, partial(_head, folder / name)):
                 listing.images[relative + name] = FileRef(str(folder / name))
     return listing
+
+
+def _head(path: Path) -> bytes:
+    """Return the first bytes, none of what is no file (a pipe would be waited for) or may not be read."""
+    if not path.is_file():
+        return b""
+    try:
+        with path.open("rb") as file:
+            return file.read(HEAD_BYTES)
+    except OSError:
+        return b""
 
 
 def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:

@@ -104,7 +104,7 @@ BAD: list[tuple[Callable[[Path], None], str]] = [
     (empty_class, r"data\.root: .*photos: no image in the class folder 'cow'\. Add images, or remove the folder"),
     (class_without_images, "no image in the class folder 'cow'"),
     (one_class, r"photos holds one class only \('cat'\)"),
-    (no_images, r"holds no images \(12 files of other kinds\).*Known endings: \.jpg"),
+    (no_images, r"holds no images \(12 files of other kinds; 12 files are images of an .* here \(\.npy\)\)\. .*Known endings: \.jpg"),
     (only_loose_images, r"12 images lie in no class folder: 'cat_000\.png'.* and 7 more\. Expected <class>/<image>"),
     (a_loose_image, r"1 images lie in no class folder: 'stray\.png'"),
     (too_few_for_test, r"data\.test_fraction: every class needs at least 2 images .* Too few in 'dog' \(1\)"),
