@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from darts_core.config import Config, load
 from darts_core.data import DATASETS
-from darts_core.genotype import published
+from darts_core.genotype import Genotype, GenotypeError, published
 from darts_core.methods import METHODS
 from darts_core.nets.baselines import BASELINES
 from darts_core.registry import Registry
@@ -23,18 +24,21 @@ COMPONENTS: dict[str, Registry[Any]] = {"data": DATASETS, "space": SPACES, "meth
 
 def load_params(path: str | Path = "params.yaml") -> Config:
     """Read and check ``params.yaml``. Raise ``ConfigError`` with a line for every fault."""
-    return load(path, components=COMPONENTS, cross_check=cross_check)
+    return load(path, components=COMPONENTS, cross_check=partial(cross_check, folder=Path(path).parent))
 
 
-def cross_check(cfg: Config) -> list[str]:
-    """Return the faults that only show when a name is looked up: genotype, rule, baselines, data set, the parts of space and method."""
+def cross_check(cfg: Config, *, folder: Path = Path()) -> list[str]:
+    """Return the faults that only show when a name is looked up: genotype, rule, baselines, data set, the parts of space and method.
+
+    ``folder`` is that of ``params.yaml``, which a genotype file is given relative to.
+    """
     checks: list[Callable[[], object]] = [
         lambda: DATASETS.build(cfg.data.name, cfg.data.options),  # looks at the options alone, at no image
         lambda: build_space(cfg),
         lambda: _check_memory(cfg),
     ]
     if cfg.derive.genotype != "search":
-        checks.append(lambda: published(cfg.derive.genotype))
+        checks.append(lambda: named_genotype(cfg, folder=folder))
     if (rule := cfg.derive.rule) is not None:
         checks.append(lambda: DERIVE_RULES.get(rule))
     checks += [lambda name=name: BASELINES.get(name) for name in cfg.retrain.baselines]  # type: ignore[misc]
@@ -55,6 +59,27 @@ def _check_memory(cfg: Config) -> None:
 def build_space(cfg: Config) -> CellSpace:
     """Return the space that ``space.*`` describes."""
     return SPACES.build(cfg.space.name, cfg.space.options)
+
+
+def is_genotype_file(cfg: Config) -> bool:
+    """Return whether ``derive.genotype`` names a file, which is told by the ending ``.json``."""
+    return cfg.derive.genotype.lower().endswith(".json")
+
+
+def named_genotype(cfg: Config, *, folder: Path = Path()) -> Genotype:
+    """Return the genotype that ``derive.genotype`` names: a published one, or that in a file, relative to ``folder``.
+
+    Raise ``GenotypeError`` where there is none of that name, where the file holds no genotype, or where it is of another space.
+    """
+    if not is_genotype_file(cfg):
+        return published(cfg.derive.genotype)
+    space = build_space(cfg)
+    try:
+        genotype = Genotype.load(folder / cfg.derive.genotype)
+        space.check(genotype)
+    except GenotypeError as error:
+        raise GenotypeError(f"derive.genotype: {error}") from None
+    return genotype
 
 
 def build_method(cfg: Config) -> Method:

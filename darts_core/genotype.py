@@ -182,7 +182,7 @@ def published(name: str) -> Genotype:
     if name not in known:
         raise GenotypeError(
             f"derive.genotype: no published genotype is called '{name}'{suggest(name, known)}. "
-            f"Expected 'search' or one of: {', '.join(published_names())}."
+            f"Expected 'search', a file that ends in .json, or one of: {', '.join(published_names())}."
         )
     data = {"schema_version": SCHEMA_VERSION, "space": "darts_cnn", "rule": "published", "cells": known[name]["cells"]}
     return Genotype.from_dict(data, source=name)

@@ -22,10 +22,10 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Report every fault of the file with its line, or summarise what it says."""
-    from darts_core.components import COMPONENTS, cross_check
-    from darts_core.config import ConfigError, load
+    from darts_core.components import load_params
+    from darts_core.config import ConfigError
 
-    cfg = load(args.file, components=COMPONENTS, cross_check=cross_check)
+    cfg = load_params(args.file)
     if faults := _missing_for_dvc(Path(args.file)):
         raise ConfigError("\n".join(faults))
     sys.stdout.write(f"{args.file}: ok\n{summary(cfg)}")
@@ -55,12 +55,14 @@ def _share(fraction: float) -> str:
 
 def summary(cfg: Config) -> str:
     """Return what a run of ``cfg`` does, a line for each stage."""
+    from darts_core.components import is_genotype_file
+
     search, retrain, bench = cfg.search, cfg.retrain, cfg.benchmark_hw
     if cfg.derive.genotype == "search":
         searched = f"{_named(cfg.method)} in {_named(cfg.space)}; {search.epochs} epochs, batches of {search.batch_size}"
         derived = f"by the rule {cfg.derive.rule}" if cfg.derive.rule else "by the method's own rule"
     else:
-        searched, derived = "no search", f"{cfg.derive.genotype}, as published"
+        searched, derived = "no search", f"{cfg.derive.genotype}, {'as in that file' if is_genotype_file(cfg) else 'as published'}"
     threads = bench.num_threads or cfg.runtime.num_threads or "all cores"
     beside = [*retrain.baselines, *([f"{retrain.random_genotypes} random"] if retrain.random_genotypes else [])]
     lines = {

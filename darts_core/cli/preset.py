@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -88,7 +89,7 @@ def validate(text: str, *, source: Path) -> None:
     from darts_core.components import COMPONENTS, cross_check
     from darts_core.config import parse
 
-    parse(text, components=COMPONENTS, cross_check=cross_check, source=str(source))
+    parse(text, components=COMPONENTS, cross_check=partial(cross_check, folder=source.parent), source=str(source))
 
 
 def _make_room(path: Path, text: str, *, ours: set[str], force: bool) -> Path | None:

@@ -98,10 +98,10 @@ class SearchConfig(Section):
 
 
 class DeriveConfig(Section):
-    """How alpha becomes a genotype, or which published genotype to take instead."""
+    """How alpha becomes a genotype, or which published genotype or genotype file to take instead."""
 
     genotype: str = Field(
-        default="search", description="'search', or the name of a published genotype (darts genotypes): then no search runs"
+        default="search", description="'search', a published genotype (darts genotypes) or a .json file beside params.yaml: then no search"
     )
     rule: str | None = Field(default=None, description="null: the method's own rule")
 

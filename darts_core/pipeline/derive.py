@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+from pathlib import Path
 
-from darts_core.components import build_method, build_space
+from darts_core.components import build_method, build_space, named_genotype
 from darts_core.config import Config
-from darts_core.genotype import CELL_TYPES, Genotype, published
-from darts_core.pipeline.places import GENOTYPE
+from darts_core.genotype import CELL_TYPES, Genotype
+from darts_core.pipeline.places import GENOTYPE, write_json
 from darts_core.pipeline.search import read_arch
 from darts_core.pipeline.stage import Stage
 from darts_core.report.cell_drawing import draw_cell
@@ -17,11 +19,13 @@ log = logging.getLogger(__name__)
 
 
 def run(stage: Stage) -> None:
-    """Derive the genotype of the search, or take the published one that ``derive.genotype`` names."""
+    """Derive the genotype of the search, or take the published one or the file that ``derive.genotype`` names."""
     genotype = chosen_genotype(stage.cfg)
     build_space(stage.cfg).check(genotype)
     GENOTYPE.parent.mkdir(parents=True, exist_ok=True)
     genotype.save(GENOTYPE)
+    digest = hashlib.sha256(GENOTYPE.read_bytes()).hexdigest()
+    write_json(stage.reports / "source.json", {"genotype": Path(stage.cfg.derive.genotype).name, "sha256": digest})
     counts = operation_counts(genotype)
     counts.to_csv(stage.reports / "operations.csv", index=False)
     edges = {cell_type: genotype.cell(cell_type).edges for cell_type in CELL_TYPES}
@@ -34,7 +38,7 @@ def run(stage: Stage) -> None:
 def chosen_genotype(cfg: Config) -> Genotype:
     """Return the genotype that ``derive.*`` asks for."""
     if cfg.derive.genotype != "search":
-        return published(cfg.derive.genotype)
+        return named_genotype(cfg)
     op_weights, content = read_arch()
     return build_method(cfg).derive(op_weights, primitives=content["primitives"], nodes=content["nodes"], space=content["space"])
 

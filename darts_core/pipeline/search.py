@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 def run(stage: Stage) -> None:
-    """Search a cell, or, where ``derive.genotype`` names a published one, leave word that none was needed."""
+    """Search a cell, or, where ``derive.genotype`` names another one, leave word that none was needed."""
     if stage.cfg.derive.genotype != "search":
         log.info("search: skipped, derive.genotype is %s.", stage.cfg.derive.genotype)
         shutil.rmtree(SEARCH, ignore_errors=True)

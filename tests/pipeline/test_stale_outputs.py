@@ -1,11 +1,14 @@
 """A stage that is run again by hand, where DVC does not clear its outputs, leaves nothing of the run before."""
 
+import hashlib
+import json
 import logging
 
 import pytest
 
+from darts_core.genotype import Genotype, published
 from darts_core.pipeline import derive, evaluate, prepare, retrain, search
-from darts_core.pipeline.places import NETWORKS, REPORTS, SEARCH
+from darts_core.pipeline.places import GENOTYPE, NETWORKS, REPORTS, SEARCH
 from darts_core.pipeline.stage import stage
 
 PARAMS = """
@@ -49,3 +52,15 @@ def test_networks_tables_and_weights_of_an_earlier_run_are_gone(run):
     run("search", params=PARAMS.replace("genotype: search", "genotype: DARTS_V2"))
     assert [path.name for path in SEARCH.iterdir()] == ["arch.json"]
     assert not list(REPORTS["search"].glob("*.png"))
+
+
+def test_a_genotype_file_is_copied_with_a_word_of_where_it_is_from(run, tmp_path):
+    hashes = set()
+    for name in ("DARTS_V1", "DARTS_V2"):
+        published(name).save(tmp_path / "mine.json")
+        run("search", "derive_genotype", params=PARAMS.replace("genotype: search", "genotype: mine.json"))
+        assert Genotype.load(GENOTYPE) == published(name)
+        source = json.loads((REPORTS["derive_genotype"] / "source.json").read_text())
+        assert source == {"genotype": "mine.json", "sha256": hashlib.sha256(GENOTYPE.read_bytes()).hexdigest()}
+        hashes.add(source["sha256"])
+    assert len(hashes) == 2

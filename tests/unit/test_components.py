@@ -1,7 +1,8 @@
 import pytest
 
-from darts_core.components import COMPONENTS, build_method, build_space, cross_check, load_params
+from darts_core.components import COMPONENTS, build_method, build_space, cross_check, load_params, named_genotype
 from darts_core.config import Config, ConfigError, from_mapping
+from darts_core.genotype import published
 from darts_core.search.derive import DERIVE_RULES
 from darts_core.search.relax import softmax
 
@@ -77,6 +78,43 @@ def test_a_data_set_that_lacks_an_option_is_one_fault(tmp_path):
     with pytest.raises(ConfigError) as error:
         from_mapping({"data": {"name": "image_folder"}}, components=COMPONENTS, cross_check=cross_check)
     assert str(error.value) == "data.root: missing: data set 'image_folder' needs it."
+
+
+def test_a_genotype_file_is_read_beside_params_yaml(tmp_path, monkeypatch):
+    (tmp_path / "cells").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    published("DARTS_V2").save(tmp_path / "cells/mine.json")
+    path = write(tmp_path, "derive: {genotype: cells/mine.json}\n")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert named_genotype(load_params(path), folder=tmp_path) == published("DARTS_V2")
+    monkeypatch.chdir(tmp_path)
+    assert named_genotype(load_params()) == published("DARTS_V2")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: None, r"mine.json: cannot be read \(No such file"),
+        (lambda text: text[:-9], r"mine.json: not JSON \("),
+        (lambda text: text.replace('"rule"', '"rul"'), r"mine.json: missing \['rule'\]"),
+        (lambda text: text.replace('"schema_version": 1', '"schema_version": 2'), r"mine.json: schema_version 1 expected. Got 2"),
+        (
+            lambda text: text.replace("skip_connect", "skip_conect"),
+            r".* cell, node \d: unknown operation 'skip_conect' \(did you mean 'skip_connect'\?\)",
+        ),
+        (
+            lambda text: text.replace("darts_cnn", "nasbench201"),
+            r"The genotype is of the space 'nasbench201'. space.name expects 'darts_cnn'",
+        ),
+    ],
+)
+def test_a_genotype_file_that_cannot_be_built_is_a_fault_of_the_key(tmp_path, change, message):
+    file = tmp_path / "mine.json"
+    published("DARTS_V2").save(file)
+    text = change(file.read_text())
+    file.unlink() if text is None else file.write_text(text)
+    with pytest.raises(ConfigError, match=rf"params.yaml:2: derive.genotype: .*{message}"):
+        load_params(write(tmp_path, "derive: {genotype: mine.json}\n"))
 
 
 def test_all_faults_are_listed_at_once(tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from darts_core.cli import main
+from darts_core.genotype import published
 
 PRESETS = sorted((Path(__file__).parents[3] / "darts_core" / "presets").glob("*.yaml"))
 DIGITS = next(path for path in PRESETS if path.stem == "digits")
@@ -51,6 +52,15 @@ def test_a_published_genotype_means_no_search(params, capsys):
     assert "  search           no search\n" in out
     assert "  derive_genotype  DARTS_V2, as published\n" in out
     assert "  tracking         off\n" in out
+
+
+def test_a_genotype_file_means_no_search_either(params, capsys):
+    published("DARTS_V2").save("mine.json")
+    params.write_text(params.read_text().replace("genotype: search", "genotype: mine.json"))
+    assert main(["check"]) == 0
+    out = capsys.readouterr().out
+    assert "  search           no search\n" in out
+    assert "  derive_genotype  mine.json, as in that file\n" in out
 
 
 def test_every_fault_is_reported_with_its_line(params, capsys):

@@ -7,6 +7,7 @@ import pytest
 from darts_core.cli import main
 from darts_core.cli.preset import presets
 from darts_core.config import load
+from darts_core.genotype import published
 
 PARAMS = Path("params.yaml")
 OWN = "# mine\ndata: {name: digits}\n"
@@ -53,6 +54,15 @@ def test_a_key_that_is_not_in_the_file_is_added_to_its_section():
     assert main(["preset", "digits", "--set", "space.stem=imagenet"]) == 0
     assert load(PARAMS).space.options["stem"] == "imagenet"
     assert "  nodes: 4                      # intermediate states of a cell\n  stem: imagenet\n" in PARAMS.read_text()
+
+
+def test_a_genotype_file_is_sought_beside_the_file_that_is_written(capsys):
+    Path("a").mkdir()
+    published("DARTS_V2").save("a/mine.json")
+    arguments = ["preset", "digits", "--set", "derive.genotype=mine.json"]
+    assert main(arguments) == 1
+    assert "derive.genotype: mine.json: cannot be read (No such file" in capsys.readouterr().err
+    assert main([*arguments, "--output", "a/params.yaml"]) == 0
 
 
 def test_choosing_another_part_leaves_out_the_former_one_s_options(capsys):
