@@ -72,7 +72,12 @@ def split(collected: Collected, cfg: DataConfig) -> dict[str, NDArray[np.int64]]
     elif cfg.valid_fraction > 0.0:
         key = "data.valid_fraction"
         rest, part = stratified(
-            labels[index["train"]], cfg.valid_fraction, seed=(cfg.split_seed, _VALID_STREAM), key=key, class_names=names
+            labels[index["train"]],
+            cfg.valid_fraction,
+            seed=(cfg.split_seed, _VALID_STREAM),
+            key=key,
+            class_names=names,
+            advice="Add images, remove the class, or set data.valid_fraction to 0: then the last epoch is taken.",
         )
         index["train"], index["valid"] = index["train"][rest], index["train"][part]
     check_covers(labels[index["train"]], part="training", class_names=names, advice="Add some, or remove the class.")

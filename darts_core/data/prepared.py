@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from darts_core.data.images import Images
@@ -59,23 +61,37 @@ class Prepared:
     def search_splits(self, train_portion: float, *, seed: int, fraction: float = 1.0) -> tuple[Images, Images]:
         """Divide the training images, class by class, into those for the weights (``train_portion``) and those for alpha.
 
-        Below 1 ``fraction`` is the share of each class that is used at all, drawn by ``seed``.
+        Below 1 ``fraction`` is the share of each class that is used at all, drawn by ``seed``. Raise ``ValueError`` where a class has,
+        or keeps, fewer than the two images that it takes.
         """
         train = self.train()
+        advice = "Add images or remove the class."
+        if self.has_valid:
+            advice = "Add images, remove the class, or keep fewer for validation (data.valid_fraction, 0 for none)."
         if fraction < 1.0:
-            train = self._share(train, fraction, seed=seed)
+            train = self._share(train, fraction, seed=seed, advice=advice)
         weights, alpha = stratified(
             train.labels.numpy(),
             1.0 - train_portion,
             seed=(seed, _SEARCH_STREAM),
             key="search.train_portion",
             class_names=self.spec.class_names,
+            advice=advice,
         )
         return train.subset(torch.from_numpy(weights)), train.subset(torch.from_numpy(alpha))
 
-    def _share(self, images: Images, fraction: float, *, seed: int) -> Images:
+    def _share(self, images: Images, fraction: float, *, seed: int, advice: str) -> Images:
         labels, names = images.labels.numpy(), self.spec.class_names
-        _, used = stratified(labels, fraction, seed=(seed, _SHARE_STREAM), key="search.data_fraction", class_names=names)
+        _, used = stratified(labels, fraction, seed=(seed, _SHARE_STREAM), key="search.data_fraction", class_names=names, advice=advice)
+        short = [f"'{name}' ({count})" for name, count in zip(names, np.bincount(labels[used], minlength=len(names))) if count < 2]
+        if short:
+            fewest = int(np.bincount(labels).min())
+            # A share is rounded to the nearest count, but never to all images: of two images only the whole share is two.
+            least = 1.0 if fewest == 2 else math.ceil(1e4 * 1.5 / fewest) / 1e4
+            raise ValueError(
+                f"search.data_fraction: {fraction:g} leaves too few images to search on, of each class 2 at least (for weights and alpha). "
+                f"Too few in {', '.join(short)}. Set it to {least:g} or more."
+            )
         return images.subset(torch.from_numpy(used))
 
 

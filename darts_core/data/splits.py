@@ -11,19 +11,24 @@ Index = NDArray[np.int64]
 
 
 def stratified(
-    labels: NDArray[np.int64], fraction: float, *, seed: Sequence[int], key: str, class_names: Sequence[str]
+    labels: NDArray[np.int64],
+    fraction: float,
+    *,
+    seed: Sequence[int],
+    key: str,
+    class_names: Sequence[str],
+    advice: str = "Add images or remove the class.",
 ) -> tuple[Index, Index]:
     """Divide the positions 0..N-1 into a rest and a part that holds about ``fraction`` of each class, both sorted.
 
     Each class gets its share rounded to the nearest count, at least one image on either side; the draw depends on ``seed`` alone.
-    Raise ``ValueError`` that names the classes with fewer than two images, and ``key``.
+    Raise ``ValueError`` that names the classes with fewer than two images, ``key``, and the ``advice``.
     """
     counts = np.bincount(labels, minlength=len(class_names))
     short = [f"'{class_names[k]}' ({counts[k]})" for k in range(len(class_names)) if counts[k] < 2]
     if short:
         raise ValueError(
-            f"{key}: every class needs at least 2 images to be divided here (one for each side). "
-            f"Too few in {', '.join(short)}. Add images or remove the class."
+            f"{key}: every class needs at least 2 images to be divided here (one for each side). Too few in {', '.join(short)}. {advice}"
         )
     rng = np.random.default_rng(list(seed))
     chosen = []

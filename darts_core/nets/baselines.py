@@ -38,7 +38,8 @@ def mobilenet_v2(*, in_channels: int, num_classes: int, image_size: int) -> Mobi
 def _check(in_channels: int, num_classes: int, image_size: int) -> None:
     if image_size < MIN_IMAGE_SIZE:
         raise ValueError(
-            f"data: the baselines need images of at least {MIN_IMAGE_SIZE} pixels a side. Got {image_size}. Or empty retrain.baselines."
+            f"retrain.baselines: the baselines need images of at least {MIN_IMAGE_SIZE} pixels a side. Got {image_size}. Prepare larger "
+            "ones (data.image_size), or set retrain.baselines to []."
         )
     if in_channels < 1 or num_classes < 1:
         raise ValueError(f"data: expected at least one channel and one class. Got {in_channels} and {num_classes}.")

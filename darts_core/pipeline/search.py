@@ -13,8 +13,9 @@ from torch import Tensor
 
 from darts_core.components import build_method, build_space
 from darts_core.config import Config
-from darts_core.data import Batches, Cycle, Prepared, open_prepared, resolve_policy
+from darts_core.data import Batches, Cycle, DataSpec, Prepared, open_prepared, resolve_policy
 from darts_core.engine.search import SearchData, SearchResult, search
+from darts_core.nets.baselines import BASELINES
 from darts_core.pipeline.places import PREPARED, SEARCH, write_json
 from darts_core.pipeline.stage import Stage, circumstances
 from darts_core.report.search import draw_search, save_tables
@@ -36,12 +37,20 @@ def run(stage: Stage) -> None:
         save_tables([], [], [], stage.reports)
         return
     prepared = open_prepared(PREPARED)
+    _check_baselines(stage.cfg, prepared.spec)
     with _checkpoint(stage.cfg, stage.session, prepared) as checkpoint:
         stage.earlier_s = checkpoint.begin_run()
         result = search_cell(stage.cfg, prepared, stage.session, stage=stage, checkpoint=checkpoint)
         _save(result, stage)
         stage.provenance(data_hash=prepared.spec.content_hash, computed=result.computed)
         checkpoint.finish()
+
+
+def _check_baselines(cfg: Config, spec: DataSpec) -> None:
+    """Raise ``ValueError`` where a baseline cannot be built for these images: here, and not by ``retrain`` after the whole search."""
+    with torch.device("meta"):
+        for name in cfg.retrain.baselines:
+            BASELINES.get(name)(in_channels=spec.channels, num_classes=spec.num_classes, image_size=min(spec.height, spec.width))
 
 
 def search_cell(cfg: Config, prepared: Prepared, session: Session, *, stage: Stage, checkpoint: Checkpoint) -> SearchResult:

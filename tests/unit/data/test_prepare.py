@@ -84,6 +84,36 @@ def test_the_split_for_the_search_divides_train(digits: Path) -> None:
     assert not torch.equal(weights.labels, other.labels)
 
 
+def test_a_share_that_is_too_small_says_which_is_not(
+    make_folder: MakeFolder, folder_config: Callable[..., DataConfig], tmp_path: Path
+) -> None:
+    prepare(folder_config(make_folder("a", "b", count=20), valid_fraction=0.0), tmp_path / "many")
+    data = open_prepared(tmp_path / "many")  # 16 of each class
+    with pytest.raises(ValueError, match=r"^search\.data_fraction: 0\.01 leaves .* 'a' \(1\), 'b' \(1\)\. Set it to 0\.0938 or more\.$"):
+        data.search_splits(0.5, seed=0, fraction=0.01)
+    assert [len(part) for part in data.search_splits(0.5, seed=0, fraction=0.0938)] == [2, 2]
+    with pytest.raises(ValueError, match=r"^search\.data_fraction: 0\.0937 "):
+        data.search_splits(0.5, seed=0, fraction=0.0937)
+    prepare(folder_config(make_folder("a", "b", count=3, root="few"), valid_fraction=0.0), tmp_path / "few")  # 2 of each class
+    with pytest.raises(ValueError, match=r"Set it to 1 or more"):
+        open_prepared(tmp_path / "few").search_splits(0.5, seed=0, fraction=0.99)
+    assert len(open_prepared(tmp_path / "few").search_splits(0.5, seed=0)[0]) == 2
+
+
+def test_classes_that_validation_leaves_too_small_may_go_without(
+    make_folder: MakeFolder, folder_config: Callable[..., DataConfig], tmp_path: Path
+) -> None:
+    root = make_folder("train/a", "train/b", "test/a", "test/b", count=2)
+    prepare(folder_config(root), tmp_path / "out")
+    for fraction in (0.5, 1.0):
+        with pytest.raises(ValueError, match=r"Too few in 'a' \(1\), 'b' \(1\)\. Add images, .* \(data\.valid_fraction, 0 for none\)"):
+            open_prepared(tmp_path / "out").search_splits(0.5, seed=0, fraction=fraction)
+    prepare(folder_config(root, valid_fraction=0.0), tmp_path / "out")
+    assert [len(part) for part in open_prepared(tmp_path / "out").search_splits(0.5, seed=0)] == [2, 2]
+    with pytest.raises(ValueError, match=r"^data\.valid_fraction: .* or set data\.valid_fraction to 0"):
+        prepare(folder_config(make_folder("a", "b", count=2, root="small")), tmp_path / "out")
+
+
 def test_the_same_run_writes_the_same_bytes(digits: Path, tmp_path: Path) -> None:
     prepare(DIGITS, tmp_path)
     for path in sorted(digits.rglob("*")):
