@@ -112,7 +112,9 @@ def _create_row(store: Store, cfg: Config, key: str, tags: Mapping[str, str]) ->
 
 def _run_name(cfg: Config, key: str) -> str:
     """Name the row after what tells experiments apart at a glance: the data, how the cell was found (or which one it is), the seed."""
-    found = [cfg.method.name, cfg.method.options.get("arch_gradient")] if cfg.derive.genotype == "search" else [Path(cfg.derive.genotype).stem]
+    found = (
+        [cfg.method.name, cfg.method.options.get("arch_gradient")] if cfg.derive.genotype == "search" else [Path(cfg.derive.genotype).stem]
+    )
     return "-".join(str(part) for part in (cfg.data.name, *found, f"s{cfg.seed}", key[:6]) if part)
 
 
