@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sized
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from darts_core.engine.loop import Loader
 from darts_core.engine.search import SearchData, SearchResult, search
 from darts_core.runtime.device import resolve
 from darts_core.runtime.seed import seeded, stream
+
+_SINGLE_VALUE = "Expected more than 1 value per channel when training"  # torch's own words, of BatchNorm
 
 
 def search_architecture(
@@ -29,11 +32,12 @@ def search_architecture(
     """Search a cell on the images that two loaders yield; return its genotype, both cells, accuracies and history.
 
     ``train_loader`` moves the weights, ``valid_loader`` the architecture parameters, and accuracy is reported on it; both yield batches
-    of normalised images (B, C, H, W) and labels (B,), int64 from 0, anew in every iteration, and have a length. ``config`` is a
+    of normalised float32 images (B, C, H, W) and labels (B,), int64 from 0, anew in every iteration, and have a length. ``config`` is a
     ``Config``, the path of a ``params.yaml`` or a mapping of its sections, of which ``seed``, ``space``, ``method`` and ``search`` count
     (what batches are, the loaders decide); None takes the reference's settings. Without ``num_classes`` the labels of one pass over both
     loaders tell it.
-    Raise ``ConfigError`` for a fault in ``config``, ``ValueError`` for batches of another form or labels outside the classes,
+    Raise ``ConfigError`` for a fault in ``config``, ``ValueError`` for batches of another form, labels outside the classes or a batch of
+    one image that BatchNorm cannot train on,
     ``TrainingError`` where training diverges.
     """
     cfg = _config(config)
@@ -43,7 +47,7 @@ def search_architecture(
     valid_shape = _batch_shape(valid_loader, "valid_loader")
     if valid_shape[1] != channels:
         raise ValueError(f"valid_loader: images of {channels} channels expected, as train_loader has them.")
-    classes = num_classes or 1 + max(_largest_label(loader) for loader in (train_loader, valid_loader))
+    classes = _num_classes(num_classes, train_loader, valid_loader)
     train, valid = _Checked(train_loader, "train_loader", classes), _Checked(valid_loader, "valid_loader", classes)
     space, method = build_space(cfg), build_method(cfg)
     with seeded(cfg.seed, "search weights"):
@@ -54,15 +58,16 @@ def search_architecture(
             mixed=method.mixed,
             generator=stream(cfg.seed, "search alphas"),
         )
-    return search(
-        supernet,
-        method,
-        space=space,
-        data=SearchData(batch_shape=max(batch_shape, valid_shape), train=train, valid=_endless(valid), held_out=valid),
-        cfg=cfg.search,
-        device=place,
-        progress="auto" if verbose else "off",
-    )
+    with _no_single_values():
+        return search(
+            supernet,
+            method,
+            space=space,
+            data=SearchData(batch_shape=max(batch_shape, valid_shape), train=train, valid=_endless(valid), held_out=valid),
+            cfg=cfg.search,
+            device=place,
+            progress="auto" if verbose else "off",
+        )
 
 
 class _Checked:
@@ -84,6 +89,20 @@ class _Checked:
                     "Number the classes from 0, or correct num_classes."
                 )
             yield images, labels
+
+
+@contextmanager
+def _no_single_values() -> Iterator[None]:
+    """Say in the words of a loader what BatchNorm cannot train on."""
+    try:
+        yield
+    except ValueError as error:
+        if not str(error).startswith(_SINGLE_VALUE):
+            raise
+        raise ValueError(
+            "train_loader, valid_loader: batches of at least two images expected, where cells of one pixel leave BatchNorm a single value "
+            "a channel. Got a batch of one. Use drop_last=True, or another batch size."
+        ) from None
 
 
 def _config(config: Config | Mapping[str, Any] | str | Path | None) -> Config:
@@ -109,17 +128,21 @@ def _first(loader: Iterable[Any], name: str) -> tuple[Tensor, Tensor]:
 
 def _batch_shape(loader: Iterable[Any], name: str) -> tuple[int, int, int, int]:
     images, labels = _first(loader, name)
-    if images.ndim != 4 or not images.is_floating_point() or labels.shape != images.shape[:1] or labels.dtype != torch.int64:
+    if images.ndim != 4 or images.dtype != torch.float32 or labels.shape != images.shape[:1] or labels.dtype != torch.int64:
         raise ValueError(
-            f"{name}: float images (B, C, H, W) and int64 labels (B,) expected. Got {images.dtype} {tuple(images.shape)} and "
-            f"{labels.dtype} {tuple(labels.shape)}."
+            f"{name}: float32 images (B, C, H, W) and int64 labels (B,) expected. Got {images.dtype} {tuple(images.shape)} and "
+            f"{labels.dtype} {tuple(labels.shape)}. Convert them with images.float() and labels.long()."
         )
     batch, channels, height, width = images.shape
     return batch, channels, height, width
 
 
-def _largest_label(loader: Iterable[Any]) -> int:
-    return max(int(labels.max()) for _, labels in loader)
+def _num_classes(given: int | None, *loaders: Iterable[Any]) -> int:
+    if given is None:
+        return 1 + max(int(labels.max()) for loader in loaders for _, labels in loader)
+    if given < 1:
+        raise ValueError(f"num_classes must be at least 1, or None to take it from the labels. Got {given}.")
+    return given
 
 
 def _endless(loader: Iterable[Any]) -> Iterator[Any]:

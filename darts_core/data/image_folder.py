@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -11,7 +12,7 @@ import numpy as np
 
 from darts_core.data.archive import SUFFIXES, is_archive, unpack
 from darts_core.data.dataset import DATASETS, Collected, Dataset, Request, check_fraction
-from darts_core.data.decode import FileReader, FileRef, ImageForm, Resize, UnreadableImageError, decode, without_remarks
+from darts_core.data.decode import MAX_PIXELS, FileReader, FileRef, ImageForm, Resize, UnreadableImageError, decode, without_remarks
 from darts_core.data.layout import Layout, printable, read_layout
 from darts_core.data.listing import Listing, list_folder
 from darts_core.data.reading import PARALLEL_FROM_BYTES, Read, read_all
@@ -41,6 +42,8 @@ def image_folder(
     check_fraction(test_fraction, key="data.test_fraction")
     if image_size is not None and image_size < 1:
         raise ValueError(f"data.image_size must be at least 1, or null for images that are all of one size. Got {image_size}.")
+    if image_size is not None and image_size > math.isqrt(MAX_PIXELS):
+        raise ValueError(f"data.image_size must be at most {math.isqrt(MAX_PIXELS)}, the side of the largest image. Got {image_size}.")
     form = ImageForm(channels=1 if channels == 1 else 3, size=image_size, resize=resize)
 
     def collect(request: Request) -> Collected:

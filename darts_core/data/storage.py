@@ -8,7 +8,9 @@ order) and ``storage.json``.
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -73,6 +75,9 @@ def read_folder(folder: Path, spec: DataSpec) -> dict[str, Images]:
 
 
 def _write_pixels(path: Path, pixels: NDArray[np.uint8], rows: NDArray[np.int64]) -> None:
+    size = len(rows) * int(np.prod(pixels.shape[1:]))
+    if size > shutil.disk_usage(path.parent).free:  # a mapped file that meets the end of the disk kills the process
+        raise OSError(errno.ENOSPC, f"No space left for {size / 2**20:.0f} MiB", str(path))
     out = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(rows), *pixels.shape[1:]))
     for start in range(0, len(rows), _CHUNK):
         out[start : start + _CHUNK] = pixels[rows[start : start + _CHUNK]]

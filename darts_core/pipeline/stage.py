@@ -21,6 +21,7 @@ from darts_core.engine.loop import TrainingError
 from darts_core.hardware.facts import check_arch_supported, describe
 from darts_core.hardware.provenance import provenance
 from darts_core.pipeline.places import REPORTS, write_json
+from darts_core.pipeline.remedy import remedy
 from darts_core.runtime.checkpoint import CheckpointError
 from darts_core.runtime.device import backend_name
 from darts_core.runtime.memory import PeakMemory
@@ -92,6 +93,12 @@ def stage(name: str) -> Iterator[Stage]:
     except (ValueError, TrainingError, CheckpointError, tracking.TrackingError) as error:
         log.debug("", exc_info=True)
         sys.stderr.write(f"\n{name} stopped: {error}\n")
+        raise SystemExit(1) from None
+    except (MemoryError, OSError, RuntimeError) as error:
+        if (advice := remedy(name, error)) is None:
+            raise
+        log.debug("", exc_info=True)
+        sys.stderr.write(f"\n{name} stopped: {advice}\n")
         raise SystemExit(1) from None
 
 

@@ -84,8 +84,10 @@ X, Y = torch.randn(4, 2, 8, 8), torch.tensor([0, 1, 2, 0])
         ([(X, [0, 1, 2, 0])], "two tensors, expected. Got tuple."),
         (
             [(X[0], Y)],
-            r"float images \(B, C, H, W\) and int64 labels \(B,\) expected. Got torch.float32 \(2, 8, 8\) and torch.int64 \(4,\).",
+            r"float32 images \(B, C, H, W\) and int64 labels \(B,\) expected. Got torch.float32 \(2, 8, 8\) and torch.int64 \(4,\).",
         ),
+        ([(X.double(), Y)], r"expected. Got torch.float64 \(4, 2, 8, 8\) .* images.float\(\)"),
+        ([(X.half(), Y)], r"expected. Got torch.float16 \(4, 2, 8, 8\)"),
         ([(X.byte(), Y)], r"expected. Got torch.uint8 \(4, 2, 8, 8\)"),
         ([(X, Y[:3])], r"expected. Got .* torch.int64 \(3,\)."),
         ([(X, Y.float())], r"expected. Got .* torch.float32 \(4,\)."),
@@ -96,6 +98,21 @@ X, Y = torch.randn(4, 2, 8, 8), torch.tensor([0, 1, 2, 0])
 def test_loaders_of_another_form_are_refused(loader, message):
     with pytest.raises(ValueError, match=message):
         search(train=loader)
+
+
+@pytest.mark.parametrize("num_classes", [0, -3])
+def test_there_is_at_least_one_class(num_classes):
+    with pytest.raises(ValueError, match=rf"num_classes must be at least 1, or None .* Got {num_classes}\."):
+        search(num_classes=num_classes)
+
+
+@pytest.mark.parametrize("where", ["train", "valid"])
+def test_a_last_batch_of_one_image_that_batch_norm_cannot_train_on(where):
+    """Images of 4 pixels end in cells of one; those of 8 leave BatchNorm four values a channel."""
+    single, even = loader(7, size=4, shuffle=False), loader(6, size=4, shuffle=False)
+    with pytest.raises(ValueError, match=r"Got a batch of one\. Use drop_last=True"):
+        search(train=single, valid=single if where == "valid" else even)
+    assert search(train=loader(7, shuffle=False)).history
 
 
 def test_a_generator_for_validation_would_run_dry():

@@ -59,6 +59,7 @@ def test_a_name_that_does_not_exist_is_found_with_its_line(tmp_path, text, line,
     [
         ("{name: digits, test_fraction: 1.5}", r"data.test_fraction must lie between 0 and 1, both excluded. Got 1.5."),
         ("{name: image_folder, root: photos, image_size: 0}", r"data.image_size must be at least 1"),
+        ("{name: image_folder, root: photos, image_size: 100000}", r"data.image_size must be at most 10000, .* Got 100000."),
         ("{name: image_folder, root: photos, test_fraction: 0.0}", r"data.test_fraction must lie between 0 and 1"),
     ],
 )
