@@ -103,8 +103,10 @@ def without_remarks() -> Iterator[None]:
 def decode(data: bytes, form: ImageForm) -> tuple[NDArray[np.uint8], bool]:
     """Return an image as (C, H, W) and whether the file was grey.
 
-    The orientation that a camera noted (EXIF) is applied; transparency is laid over white; 16-bit grey is scaled, not clipped,
-    to 8 bit; of an animation the first frame counts. Raise ``UnreadableImageError`` for anything that does not decode.
+    The orientation that a camera noted (EXIF) is applied; transparency is laid over white; grey of 12 or 16 bit is scaled, not
+    clipped, to 8 bit; of an animation the first frame counts. Signed or 32-bit whole numbers (TIFF) have no range of their own: an
+    image whose largest value is at most 255 counts as 8 bit, one of at most 65535 as 16 bit. Raise ``UnreadableImageError`` for anything
+    that does not decode.
     """
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
@@ -114,7 +116,7 @@ def decode(data: bytes, form: ImageForm) -> tuple[NDArray[np.uint8], bool]:
                 # A JPEG can be decoded at 1/2, 1/4 or 1/8; twice the wanted side leaves the resampling enough to work on.
                 image.draft(None, (2 * form.size, 2 * form.size))
             grey = image.mode in _GREY_MODES
-            flat = _eight_bit(_upright(image), "L" if form.channels == 1 else "RGB")
+            flat = _eight_bit(_upright(image), "L" if form.channels == 1 else "RGB", white=_white(image))
     except (UnreadableImageError, MemoryError):
         raise
     except Exception as error:  # PIL's decoders raise nearly everything on broken files
@@ -136,12 +138,22 @@ def _upright(image: Image.Image) -> Image.Image:
     return ImageOps.exif_transpose(image) if image.getexif().get(0x0112, 1) != 1 else image
 
 
-def _eight_bit(image: Image.Image, mode: str) -> Image.Image:
+def _white(image: Image.Image) -> int | None:
+    """Return the value that whole numbers reach at most, as the file says; None where it does not."""
+    if image.format == "TIFF":
+        bits = getattr(image, "tag_v2", {}).get(258, (16,))[0]  # BitsPerSample
+        return 2**bits - 1 if image.mode.startswith("I;16") else None
+    return 65535  # PNG and PPM, whose mode is I in some releases of PIL and I;16 in others
+
+
+def _eight_bit(image: Image.Image, mode: str, *, white: int | None) -> Image.Image:
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 65535:
-            raise UnreadableImageError(f"whole numbers from {values.min()} to {values.max()}; expected 8 or 16 bit")
-        image = Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
+        low, high = int(values.min()), int(values.max())
+        white = white or (255 if high <= 255 else 65535)
+        if low < 0 or high > white:
+            raise UnreadableImageError(f"whole numbers from {low} to {high}; expected 8 or 16 bit, 0 to {white}")
+        image = Image.fromarray(((values * 255 + white // 2) // white).astype(np.uint8))
     elif image.mode == "F":
         raise UnreadableImageError("floating point pixels have no known range; save as 8 or 16 bit")
     elif image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from darts_core.data import decode as module
 from darts_core.data.decode import FileReader, FileRef, ImageForm, UnreadableImageError, decode, without_remarks
@@ -58,9 +58,62 @@ def test_sixteen_bit_grey_is_scaled_not_clipped() -> None:
         assert grey
 
 
-def test_sixteen_bit_numbers_in_a_wider_mode() -> None:
-    out, _ = decode(saved(Image.fromarray(np.array([[0, 65535]], dtype=np.int32)), "TIFF"), GREY)
-    assert out.tolist() == [[[0, 255]]]
+@pytest.mark.parametrize("modes", [("I", "I;16B"), ("I;16", "I;16B")], ids=["as older PIL", "as newer PIL"])
+@pytest.mark.parametrize("brightest", [200, 65535])
+def test_sixteen_bit_png_in_every_release_of_pil(modes: tuple[str, str], brightest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = saved(Image.fromarray(np.array([[0, brightest]], dtype=np.uint16)))
+    monkeypatch.setitem(PngImagePlugin._MODES, (16, 0), modes)
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.mode == modes[0]
+    out, grey = decode(data, GREY)
+    assert out.tolist() == [[[0, round(brightest * 255 / 65535)]]], "also a dark image is one of 16 bit"
+    assert grey
+
+
+@pytest.mark.parametrize("largest", [255, 65535])
+def test_numbers_in_a_wider_mode_are_of_the_range_that_they_fill(largest: int) -> None:
+    values = np.array([[0, largest // 5, largest]], dtype=np.int32)
+    out, grey = decode(saved(Image.fromarray(values), "TIFF"), GREY)
+    assert (out.tolist(), grey) == ([[[0, 51, 255]]], True)
+    np.testing.assert_array_equal(decode(saved(Image.fromarray(values), "TIFF"), RGB)[0][1], out[0])
+
+
+def test_dark_numbers_in_a_wider_mode_are_not_brightened() -> None:
+    out, _ = decode(saved(Image.fromarray(np.array([[0, 7, 90]], dtype=np.int32)), "TIFF"), GREY)
+    assert out.tolist() == [[[0, 7, 90]]]
+
+
+def tiff(values: list[int], *, bits: int, is_signed: bool = False) -> bytes:
+    """A grey TIFF of one row, little endian, written by hand: PIL does not write these kinds."""
+    packed = b"".join(struct.pack("<h" if is_signed else "<H", value) for value in values)
+    if bits == 12:  # two numbers in three bytes, high bits first
+        pairs = zip(values[::2], values[1::2], strict=True)
+        packed = b"".join(bytes([a >> 4, (a & 15) << 4 | b >> 8, b & 255]) for a, b in pairs)
+    fields = {256: len(values), 257: 1, 258: bits, 259: 1, 262: 1, 273: 8, 277: 1, 278: 1, 279: len(packed), 339: 2 if is_signed else 1}
+    packed += b"\0" * (len(packed) % 2)
+    entries = b"".join(struct.pack("<HHIHH", tag, 3, 1, value, 0) for tag, value in fields.items())
+    return b"II*\0" + struct.pack("<I", 8 + len(packed)) + packed + struct.pack("<H", len(fields)) + entries + b"\0\0\0\0"
+
+
+def test_twelve_bit_tiff_reaches_white() -> None:
+    data = tiff([0, 819, 2048, 4095], bits=12)
+    with Image.open(io.BytesIO(data)) as image:
+        assert np.asarray(image).tolist() == [[0, 819, 2048, 4095]], "the file is not what this test takes it for"
+    assert decode(data, GREY)[0].tolist() == [[[0, 51, 128, 255]]]
+
+
+def test_sixteen_bit_tiff_signed_and_unsigned() -> None:
+    assert decode(tiff([0, 200, 257, 65535], bits=16), GREY)[0].tolist() == [[[0, 1, 1, 255]]]
+    assert decode(tiff([0, 200], bits=16, is_signed=True), GREY)[0].tolist() == [[[0, 200]]]
+    assert decode(tiff([0, 25700], bits=16, is_signed=True), GREY)[0].tolist() == [[[0, 100]]]
+    with pytest.raises(UnreadableImageError, match="whole numbers from -1 to 200; expected 8 or 16 bit"):
+        decode(tiff([-1, 200], bits=16, is_signed=True), GREY)
+
+
+def test_sixteen_bit_pgm_is_scaled_by_what_it_says() -> None:
+    for maximum, value in ((65535, 200), (1000, 1000)):
+        data = f"P5 1 1 {maximum}\n".encode() + struct.pack(">H", value)
+        assert decode(data, GREY)[0].tolist() == [[[round(255 * value / maximum)]]]
 
 
 @pytest.mark.parametrize(
