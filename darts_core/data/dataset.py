@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darts_core.data.decode import FileRef, ImageForm
+from darts_core.data.duplicates import image_digests
 from darts_core.data.spec import AugmentPolicy
 from darts_core.data.statistics import channel_sums, pixel_hash
 from darts_core.registry import Registry
@@ -39,7 +40,8 @@ class Collected:
     """All images of a data set in a stable order, before they are split.
 
     ``parts[i]`` is the split that image i belongs to by the data set's own division, or "" where it has none; ``sums`` and
-    ``squares`` (N, C) are per image and channel over raw 0..255 values. Either ``pixels`` (N, C, H, W) or ``files`` is given.
+    ``squares`` (N, C) are per image and channel over raw 0..255 values, ``digests`` per image, alike where all pixels are. Either
+    ``pixels`` (N, C, H, W) or ``files`` is given.
     """
 
     class_names: tuple[str, ...]
@@ -49,6 +51,7 @@ class Collected:
     shape: tuple[int, int, int]
     sums: NDArray[np.int64]
     squares: NDArray[np.int64]
+    digests: Sequence[bytes]
     augment: AugmentPolicy
     content_hash: str
     test_fraction: float | None
@@ -59,7 +62,7 @@ class Collected:
 
     def __post_init__(self) -> None:
         assert (self.pixels is None) != (self.files is None)
-        assert len(self.labels) == len(self.parts) == len(self.names) == len(self.sums)
+        assert len(self.labels) == len(self.parts) == len(self.names) == len(self.sums) == len(self.digests)
 
 
 Dataset: TypeAlias = Callable[[Request], Collected]
@@ -77,6 +80,7 @@ def collect_arrays(
     test_fraction: float | None = None,
 ) -> Collected:
     """Wrap a data set that comes as arrays: ``pixels`` (N, C, H, W), ``labels`` (N,) in 0..K-1."""
+    pixels = np.ascontiguousarray(pixels)
     sums, squares = channel_sums(pixels)
     return Collected(
         class_names=tuple(class_names),
@@ -86,10 +90,11 @@ def collect_arrays(
         shape=(pixels.shape[1], pixels.shape[2], pixels.shape[3]),
         sums=sums,
         squares=squares,
+        digests=image_digests(pixels),
         augment=augment,
         content_hash=pixel_hash(pixels, labels, class_names=class_names, parts=parts),
         test_fraction=test_fraction,
-        pixels=np.ascontiguousarray(pixels),
+        pixels=pixels,
     )
 
 

@@ -142,6 +142,7 @@ def _collected(
         shape=(num_channels, *shape),
         sums=np.concatenate(read.sums)[:, :num_channels],
         squares=np.concatenate(read.squares)[:, :num_channels],
+        digests=read.pixel_digests,
         # The reference's numbers for 32x32 (padding 4, cutout 16), scaled.
         augment=AugmentPolicy(crop_padding=round(side / 8), flip=True, cutout_length=side // 2 if side >= 4 else 0),
         content_hash=content,

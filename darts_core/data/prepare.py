@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from darts_core.config import DataConfig
 from darts_core.data.dataset import DATASETS, PARTS, Collected, Progress, Request
+from darts_core.data.duplicates import across_splits, describe
 from darts_core.data.spec import DataSpec
 from darts_core.data.splits import check_covers, stratified
 from darts_core.data.statistics import mean_and_std
@@ -50,7 +51,7 @@ def prepare(cfg: DataConfig, out: str | Path, *, num_workers: int = 0, progress:
         _move(partial, out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return _metrics(spec, collected, splits)
+    return {**_metrics(spec, collected, splits), "duplicates_across_splits": float(_duplicates(collected, splits))}
 
 
 def split(collected: Collected, cfg: DataConfig) -> dict[str, NDArray[np.int64]]:
@@ -109,6 +110,18 @@ def _move(partial: Path, out: Path) -> None:
         if (out / name).exists():
             (out / name).rename(partial / "work" / name)
         (partial / name).rename(out / name)
+
+
+def _duplicates(collected: Collected, splits: dict[str, NDArray[np.int64]]) -> int:
+    """Count the images of which an earlier split holds an exact copy, and warn of them."""
+    ordered = {part: splits[part] for part in PARTS}
+    pairs = across_splits(collected.digests, ordered)
+    if pairs:
+        shown = describe(pairs, collected.names, ordered)
+        log.warning(
+            "%d images are exact copies of one in another split, so accuracy on them says nothing of new images: %s", len(pairs), shown
+        )
+    return len(pairs)
 
 
 def _metrics(spec: DataSpec, collected: Collected, splits: dict[str, NDArray[np.int64]]) -> dict[str, float]:

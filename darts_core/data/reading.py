@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from darts_core.data.decode import FileReader, FileRef, ImageForm, UnreadableImageError, decode, without_remarks
+from darts_core.data.duplicates import image_digests
 from darts_core.data.statistics import channel_sums
 from darts_core.data.workers import submit
 
@@ -28,6 +29,7 @@ class Read:
     sums: list[NDArray[np.int64]] = field(default_factory=list)
     squares: list[NDArray[np.int64]] = field(default_factory=list)
     digests: list[bytes] = field(default_factory=list)
+    pixel_digests: list[bytes] = field(default_factory=list)
     is_grey: bool = True
     pixels: NDArray[np.uint8] | None = None
     unreadable: dict[int, str] = field(default_factory=dict)
@@ -58,6 +60,7 @@ def read_files(files: Sequence[FileRef], form: ImageForm, *, shape: tuple[int, i
     sums, squares = channel_sums(pixels)
     out.sums.append(sums)
     out.squares.append(squares)
+    out.pixel_digests = image_digests(pixels)
     if keep_pixels:
         out.pixels = pixels
     return out
@@ -107,6 +110,7 @@ def _add(out: Read, part: Read, *, first: int) -> None:
     out.sums += part.sums
     out.squares += part.squares
     out.digests += part.digests
+    out.pixel_digests += part.pixel_digests
     out.is_grey &= part.is_grey
     out.unreadable |= {first + i: reason for i, reason in part.unreadable.items()}
     out.other_sizes |= {first + i: size for i, size in part.other_sizes.items()}
