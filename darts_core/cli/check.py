@@ -21,14 +21,18 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Report every fault of the file with its line, or summarise what it says."""
+    """Report every fault of the file with its line, or summarise what it says and warn of what has no effect."""
     from darts_core.components import load_params
-    from darts_core.config import ConfigError
+    from darts_core.config import ConfigError, yaml_lines
+    from darts_core.pipeline.idle import without_effect
 
     cfg = load_params(args.file)
     if faults := _missing_for_dvc(Path(args.file)):
         raise ConfigError("\n".join(faults))
     sys.stdout.write(f"{args.file}: ok\n{summary(cfg)}")
+    document = yaml_lines.read(Path(args.file).read_text(encoding="utf-8-sig"), source=args.file)
+    for line in without_effect(cfg):
+        sys.stdout.write(f"{args.file}:{document.line_of(line.partition(':')[0])}: warning: {line}\n")
     return 0
 
 

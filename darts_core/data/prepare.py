@@ -60,7 +60,10 @@ def split(collected: Collected, cfg: DataConfig) -> dict[str, NDArray[np.int64]]
     names, labels = collected.class_names, collected.labels
     index = {part: np.flatnonzero(own == part) for part in PARTS}
     index["train"] = np.flatnonzero((own == "train") | (own == ""))
-    if not len(index["test"]):
+    if len(index["test"]):
+        if "test_fraction" in cfg.options:
+            log.warning("the data set has test images of its own; data.test_fraction (%g) is not used", cfg.options["test_fraction"])
+    else:
         assert collected.test_fraction is not None
         key = "data.test_fraction"
         rest, part = stratified(

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+
 from tqdm import tqdm
 
 from darts_core.data import open_prepared, prepare
+from darts_core.pipeline.idle import without_effect
 from darts_core.pipeline.places import PREPARED
 from darts_core.pipeline.stage import Stage
 
+log = logging.getLogger(__name__)
+
 
 def run(stage: Stage) -> None:
-    """Prepare the data set of ``data.*``."""
+    """Prepare the data set of ``data.*``; as the first stage, warn of all settings without effect."""
+    for line in without_effect(stage.cfg):
+        log.warning("params.yaml: %s", line)
     quiet = None if stage.session.progress in ("auto", "bar") else True
     with tqdm(desc="prepare_data", unit="image", disable=quiet, leave=False) as bar:
 

@@ -68,6 +68,9 @@ def test_own_splits_are_respected(
     root = make_folder("train/a", "train/b", f"{spelling}/a", f"{spelling}/b", "test/a", "test/b", count=3)
     with caplog.at_level(logging.WARNING):
         prepare(folder_config(root), tmp_path / "out")
+        assert "data.test_fraction" not in caplog.text, "nobody has set it"
+        prepare(folder_config(root, test_fraction=0.3), tmp_path / "out")
+    assert "data.test_fraction (0.3) is not used" in caplog.text
     assert names(tmp_path / "out", "train") == [f"train/{k}/00{i}.png" for k in "ab" for i in range(3)]
     assert names(tmp_path / "out", "valid") == [f"{spelling}/{k}/00{i}.png" for k in "ab" for i in range(3)]
     assert names(tmp_path / "out", "test") == [f"test/{k}/00{i}.png" for k in "ab" for i in range(3)]

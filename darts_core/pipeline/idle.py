@@ -1,0 +1,47 @@
+"""Settings that are right one by one and have no effect together: no fault, but not what somebody who wrote them expects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from darts_core.config import Config
+from darts_core.data import DATASETS
+
+
+def without_effect(cfg: Config) -> list[str]:
+    """Return a line for each setting that nothing will read, beginning with its key; as far as ``params.yaml`` alone can tell."""
+    return [*_augmentation(cfg), *_data(cfg), *_derivation(cfg), *_evaluation(cfg), *_progress(cfg)]
+
+
+def _augmentation(cfg: Config) -> Iterator[str]:
+    is_searched = cfg.derive.genotype == "search"
+    wanted = [key for key, on in (("search.cutout", cfg.search.cutout and is_searched), ("retrain.cutout", cfg.retrain.cutout)) if on]
+    length = cfg.augment.cutout_length
+    if length and not wanted:
+        read = "search.cutout and retrain.cutout are false" if is_searched else "retrain.cutout is false and no search runs"
+        yield f"augment.cutout_length: {length} has no effect: {read}. Set one that runs to true, or this to null."
+    if length == 0:
+        yield from (f"{key}: true has no effect: augment.cutout_length is 0. Set that to null, or this to false." for key in wanted)
+
+
+def _data(cfg: Config) -> Iterator[str]:
+    options = cfg.data.options
+    if "resize" in options and "image_size" in DATASETS.options(cfg.data.name) and options.get("image_size") is None:
+        yield f"data.resize: {options['resize']} has no effect: data.image_size is null, so images stay as they are. Set a size."
+
+
+def _derivation(cfg: Config) -> Iterator[str]:
+    if cfg.derive.rule is not None and cfg.derive.genotype != "search":
+        yield f"derive.rule: {cfg.derive.rule} has no effect: derive.genotype is {cfg.derive.genotype}, so nothing is derived. Set null."
+
+
+def _evaluation(cfg: Config) -> Iterator[str]:
+    if cfg.evaluate.weights == "best" and cfg.data.valid_fraction == 0.0:
+        unless = ", unless the images come with a validation split" if "root" in cfg.data.options else ""
+        yield f"evaluate.weights: best is the last epoch with data.valid_fraction: 0{unless}. Set it to last, or keep images to choose by."
+
+
+def _progress(cfg: Config) -> Iterator[str]:
+    networks = 1 + len(cfg.retrain.baselines) + cfg.retrain.random_genotypes
+    if cfg.runtime.progress == "bar" and min(cfg.runtime.processes, networks) > 1:
+        yield f"runtime.progress: bar gives lines in retrain: bars of {cfg.runtime.processes} processes would overwrite one another."

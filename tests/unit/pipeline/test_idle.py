@@ -1,0 +1,102 @@
+"""Settings without effect are told of, by darts check and by the first stage, and none where they have one."""
+
+import logging
+from importlib.resources import files
+from types import SimpleNamespace
+
+import pytest
+
+from darts_core.cli import main
+from darts_core.components import load_params
+from darts_core.config import Config
+from darts_core.pipeline import prepare
+from darts_core.pipeline.idle import without_effect
+
+PRESETS = sorted(path for path in files("darts_core").joinpath("presets").iterdir() if path.name.endswith(".yaml"))
+PHOTOS = {"name": "image_folder", "root": "photos"}
+
+
+def config(**sections):
+    """A configuration in which everything has an effect, with ``sections`` in place of its own."""
+    own = {"data": {"name": "digits"}, "retrain": {"cutout": False}}
+    return Config.model_validate({**own, **sections})
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.name)
+def test_no_preset_sets_anything_in_vain(path):
+    assert without_effect(load_params(path)) == []
+
+
+IDLE = [
+    ({"augment": {"cutout_length": 8}}, "augment.cutout_length: 8 has no effect: search.cutout and retrain.cutout are false."),
+    (
+        {"augment": {"cutout_length": 8}, "search": {"cutout": True}, "derive": {"genotype": "DARTS_V2"}},
+        "augment.cutout_length: 8 has no effect: retrain.cutout is false and no search runs.",
+    ),
+    ({"augment": {"cutout_length": 0}, "search": {"cutout": True}}, "search.cutout: true has no effect: augment.cutout_length is 0."),
+    ({"data": {**PHOTOS, "resize": "pad"}}, "data.resize: pad has no effect: data.image_size is null"),
+    ({"data": {**PHOTOS, "resize": "pad", "image_size": None}}, "data.resize: pad has no effect: data.image_size is null"),
+    (
+        {"derive": {"genotype": "DARTS_V2", "rule": "strongest_edges"}},
+        "derive.rule: strongest_edges has no effect: derive.genotype is DARTS_V2, so nothing is derived.",
+    ),
+    ({"data": {"name": "digits", "valid_fraction": 0.0}}, "evaluate.weights: best is the last epoch with data.valid_fraction: 0. Set it"),
+    (
+        {"data": {**PHOTOS, "valid_fraction": 0.0}},
+        "evaluate.weights: best is the last epoch with data.valid_fraction: 0, unless the ",
+    ),
+    ({"runtime": {"progress": "bar", "processes": 2}}, "runtime.progress: bar gives lines in retrain: bars of 2 processes"),
+]
+
+
+@pytest.mark.parametrize(("sections", "line"), IDLE)
+def test_a_setting_without_effect_is_one_line(sections, line):
+    [found] = without_effect(config(**sections))
+    assert found.startswith(line)
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {},
+        {"augment": {"cutout_length": 8}, "search": {"cutout": True}},
+        {"augment": {"cutout_length": 8}, "retrain": {"cutout": True}, "derive": {"genotype": "DARTS_V2"}},
+        {"augment": {"cutout_length": 0}},
+        {"data": {**PHOTOS, "resize": "pad", "image_size": 32}},
+        {"derive": {"rule": "strongest_edges"}},
+        {"data": {"name": "digits", "valid_fraction": 0.0}, "evaluate": {"weights": "last"}},
+        {"runtime": {"progress": "bar"}},
+        {"runtime": {"progress": "lines", "processes": 2}},
+        {"runtime": {"progress": "bar", "processes": 2}, "retrain": {"cutout": False, "baselines": (), "random_genotypes": 0}},
+    ],
+)
+def test_a_setting_with_an_effect_is_not_told_of(sections):
+    assert without_effect(config(**sections)) == []
+
+
+PARAMS = "data:\n  name: digits\n  valid_fraction: 0.0\nevaluate:\n  weights: best\n"
+
+
+def test_darts_check_warns_with_the_line_and_still_says_ok(tmp_path, capsys):
+    path = tmp_path / "params.yaml"
+    path.write_text(PARAMS)
+    assert main(["check", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"{path}: ok\n")
+    assert out.splitlines()[-1].startswith(f"{path}:5: warning: evaluate.weights: best is the last epoch")
+    path.write_text(PARAMS.replace("best", "last"))
+    assert main(["check", str(path)]) == 0
+    assert "warning" not in capsys.readouterr().out
+
+
+def test_the_first_stage_logs_them(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    stage = SimpleNamespace(
+        cfg=config(data={"name": "digits", "valid_fraction": 0.0}),
+        session=SimpleNamespace(progress="off", num_workers=0),
+        metrics=lambda values: None,
+        provenance=lambda **values: None,
+    )
+    with caplog.at_level(logging.WARNING):
+        prepare.run(stage)
+    assert "params.yaml: evaluate.weights: best is the last epoch" in caplog.text
