@@ -7,6 +7,7 @@ from darts_core.data.loaders import Batches, Cycle
 from darts_core.data.prepare import prepare
 from darts_core.data.prepared import Prepared, open_prepared
 from darts_core.data.spec import AugmentPolicy, DataSpec
+from darts_core.data.workers import WorkerKilledError
 from darts_core.registry import discover
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Images",
     "Prepared",
     "Request",
+    "WorkerKilledError",
     "open_prepared",
     "prepare",
     "resolve_policy",

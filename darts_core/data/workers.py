@@ -14,6 +14,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+class WorkerKilledError(RuntimeError):
+    """A process that decodes images is gone; the message says which key to lower."""
+
+
 _making = threading.Lock()
 
 
@@ -41,7 +45,7 @@ def start_workers(num_workers: int) -> None:
 def submit(num_workers: int, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Callable[[], T]:
     """Start ``function`` in one of ``num_workers`` processes; the call that is returned waits for its result.
 
-    With 0 workers it runs here, in that call. Raise ``RuntimeError`` there if a process was killed.
+    With 0 workers it runs here, in that call. Raise ``WorkerKilledError`` there if a process was killed.
     """
     if num_workers == 0:
         return functools.partial(function, *args, **kwargs)
@@ -51,7 +55,7 @@ def submit(num_workers: int, function: Callable[P, T], /, *args: P.args, **kwarg
         try:
             return future.result()
         except BrokenProcessPool:
-            raise RuntimeError(
+            raise WorkerKilledError(
                 "A process that decodes images was killed, perhaps for want of memory. Lower runtime.num_workers in params.yaml."
             ) from None
 

@@ -17,6 +17,7 @@ import torch
 from darts_core import tracking
 from darts_core.components import load_params
 from darts_core.config import Config
+from darts_core.data import WorkerKilledError
 from darts_core.engine.loop import TrainingError
 from darts_core.hardware.facts import check_arch_supported, describe
 from darts_core.hardware.provenance import provenance
@@ -90,7 +91,7 @@ def stage(name: str) -> Iterator[Stage]:
         check_arch_supported(session.device)
         with _tracked(name, cfg, session) as running:
             yield running
-    except (ValueError, TrainingError, CheckpointError, tracking.TrackingError) as error:
+    except (ValueError, TrainingError, CheckpointError, WorkerKilledError, tracking.TrackingError) as error:
         log.debug("", exc_info=True)
         sys.stderr.write(f"\n{name} stopped: {error}\n")
         raise SystemExit(1) from None

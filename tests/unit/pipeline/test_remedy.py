@@ -2,12 +2,13 @@
 
 import errno
 import logging
+import os
 
 import numpy as np
 import pytest
 import torch
 
-from darts_core.data import prepare
+from darts_core.data import prepare, workers
 from darts_core.data import storage as module
 from darts_core.pipeline import stage as around
 from darts_core.pipeline.places import REPORTS
@@ -68,6 +69,18 @@ def test_a_stage_ends_with_one_line(params, capsys, error, line):
         raise error
     errors = capsys.readouterr().err.strip()
     assert errors.startswith(line)
+    assert "\n" not in errors
+
+
+def test_a_killed_decoder_ends_a_stage_with_one_line_too(params, capsys):
+    workers._new_pool.cache_clear()
+    with pytest.raises(SystemExit), around.stage("prepare_data"):
+        workers.submit(1, os._exit, 1)()
+    workers._new_pool.cache_clear()  # a broken pool must not meet another test
+    errors = capsys.readouterr().err.strip()
+    assert errors.startswith(
+        "prepare_data stopped: A process that decodes images was killed, perhaps for want of memory. Lower runtime.num_w"
+    )
     assert "\n" not in errors
 
 
