@@ -85,7 +85,7 @@ def test_the_tree_names_every_file_with_a_purpose():
             folders.append(name)
         else:
             listed.add("".join([*folders, name]))
-    kinds = {".py", ".json", ".yaml", ".mplstyle"}
+    kinds = {".py", ".json", ".yaml", ".mplstyle", ".cpp", ".h"}
     shown = [path for folder in ("darts_core", "stages") for path in (ROOT / folder).rglob("*") if path.suffix in kinds]
     present = {str(path.relative_to(ROOT)) for path in shown if path.name != "__init__.py"}
     assert {name for name in listed if name.startswith(("darts_core/", "stages/"))} == present

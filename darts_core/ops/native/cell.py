@@ -126,7 +126,7 @@ class Cell:
             moments=like.new_empty((count, 2, channels), dtype=torch.float64),
         )
         if not out.is_meta:
-            self._run("cell_forward", weights, leaves, maps, parameters, kept, out=out)
+            _Call(cell=self, weights=weights, leaves=leaves, maps=maps, parameters=parameters, kept=kept, out=out).run("cell_forward")
         return out, kept
 
     def backward(
@@ -149,133 +149,130 @@ class Cell:
         pieces = grad.new_empty(sum(sizes)).split(sizes) if parameters else ()
         grad_parameters = [piece.view(p.shape) if twos[i // 2] else None for i, (p, piece) in enumerate(zip(parameters, pieces))]
         nodes = kept.maps.new_empty((len(self.nodes), *kept.maps.shape[1:]))
-        grad_weights = self._run(
-            "cell_backward",
-            weights,
-            leaves,
-            maps,
-            parameters,
-            kept,
+        call = _Call(
+            cell=self,
+            weights=weights,
+            leaves=leaves,
+            maps=maps,
+            parameters=parameters,
+            kept=kept,
             grad=grad,
             grad_states=[*grad_leaves, *nodes],
             grad_maps=grad_maps,
             grad_parameters=grad_parameters,
         )
-        return grad_weights, grad_leaves, grad_maps, grad_parameters
+        return call.run("cell_backward"), grad_leaves, grad_maps, grad_parameters
 
-    def _run(
-        self,
-        name: str,
-        weights: Sequence[float],
-        leaves: Sequence[Tensor],
-        maps: Sequence[Tensor],
-        parameters: Sequence[Tensor],
-        kept: Kept,
-        *,
-        out: Tensor | None = None,
-        grad: Tensor | None = None,
-        grad_states: Sequence[Tensor | None] = (),
-        grad_maps: Sequence[Tensor | None] = (),
-        grad_parameters: Sequence[Tensor | None] = (),
-    ) -> Tensor:
-        held = [p.detach().contiguous() for p in parameters]
-        grad_weights = torch.empty(len(weights), dtype=torch.float64, device=kept.maps.device)
-        batch, channels, *_ = leaves[0].shape
-        step = kept.maps[0].numel() * kept.maps.element_size()
-        moment_step = 2 * channels * kept.moments.element_size()
-        first_map, first_moment = kept.maps.data_ptr(), kept.moments.data_ptr()
-        threads = torch.get_num_threads()
-        sizes = [*((x.shape[2], x.shape[3]) for x in leaves), *[self.size] * len(self.nodes)]
-        places = {state: place for place, state in enumerate(self.outputs)}
-        xs = [*(x.data_ptr() for x in leaves), *(first_map + i * step for i in range(len(self.nodes)))]
-        grads = grad_states or [None] * len(xs)
-        states = [StateArguments(x, *size, places.get(i, -1), pointer(g)) for i, (x, size, g) in enumerate(zip(xs, sizes, grads))]
-        blocks: list[BlockArguments] = []
+
+@dataclass(kw_only=True)
+class _Call:
+    """A cell with all its tensors, as arguments of C. What points to nothing is null there."""
+
+    cell: Cell
+    weights: Sequence[float]
+    leaves: Sequence[Tensor]
+    maps: Sequence[Tensor]
+    parameters: Sequence[Tensor]
+    kept: Kept
+    out: Tensor | None = None
+    grad: Tensor | None = None
+    grad_states: Sequence[Tensor | None] = ()
+    grad_maps: Sequence[Tensor | None] = ()
+    grad_parameters: Sequence[Tensor | None] = ()
+
+    def __post_init__(self) -> None:
+        self.parameters = [p.detach().contiguous() for p in self.parameters]
+        self._sizes = [*((x.shape[2], x.shape[3]) for x in self.leaves), *[self.cell.size] * len(self.cell.nodes)]
+
+    def run(self, name: str) -> Tensor:
+        """Call ``name``; return the gradients of the weights, (terms,) float64, which the backward pass fills in."""
+        grad_weights = torch.empty(len(self.weights), dtype=torch.float64, device=self.kept.maps.device)
+        cell = self.cell
+        batch, channels, *_ = self.leaves[0].shape
+        terms, blocks = self._terms()
+        pools = [
+            PoolArguments(pool.state, pool.is_max, pool.stride, pool.eps, self._map(len(cell.nodes) + k), self._moments(k))
+            for k, pool in enumerate(cell.pools, start=len(blocks))
+        ]
+        arguments = CellArguments(
+            batch,
+            channels,
+            torch.get_num_threads(),
+            int(cell.is_training),
+            cell.leaves,
+            len(cell.nodes),
+            len(cell.outputs),
+            int(cell.rectifies),
+            _array(StateArguments, self._states()),
+            _array(c_int64, [len(terms) for terms in cell.nodes]),
+            _array(TermArguments, terms),
+            _array(BlockArguments, blocks),
+            len(pools),
+            _array(PoolArguments, pools),
+            _array(c_void_p, [x.data_ptr() for x in self.maps]),
+            _array(c_void_p, [pointer(g) for g in self.grad_maps]),
+            pointer(self.out),
+            pointer(self.grad),
+            grad_weights.data_ptr(),
+        )
+        run(name, self.kept.maps.dtype, arguments)
+        return grad_weights
+
+    def _map(self, number: int) -> int:
+        return self.kept.maps.data_ptr() + number * self.kept.maps.stride(0) * self.kept.maps.element_size()
+
+    def _moments(self, number: int) -> int:
+        return self.kept.moments.data_ptr() + number * self.kept.moments.stride(0) * self.kept.moments.element_size()
+
+    def _states(self) -> list[StateArguments]:
+        places = {state: place for place, state in enumerate(self.cell.outputs)}
+        xs = [*(x.data_ptr() for x in self.leaves), *(self._map(i) for i in range(len(self.cell.nodes)))]
+        grads = self.grad_states or [None] * len(xs)
+        return [StateArguments(x, *size, places.get(i, -1), pointer(g)) for i, (x, size, g) in enumerate(zip(xs, self._sizes, grads))]
+
+    def _terms(self) -> tuple[list[TermArguments], list[BlockArguments]]:
         terms: list[TermArguments] = []
-        for weight, term in zip(weights, chain.from_iterable(self.nodes)):
+        blocks: list[BlockArguments] = []
+        for weight, term in zip(self.weights, chain.from_iterable(self.cell.nodes)):
             if isinstance(term, BlocksTerm):
                 terms.append(TermArguments(_BLOCKS, len(blocks), len(term.blocks), term.state, weight))
-                size = sizes[term.state]
+                size = self._sizes[term.state]
                 for block in term.blocks:
-                    k, after = len(blocks), block.out_size(size)
-                    conv, bn = block.depthwise, block.bn
-                    blocks.append(
-                        BlockArguments(
-                            Geometry(
-                                batch,
-                                channels,
-                                *size,
-                                conv.kernel_size[0],
-                                conv.stride[0],
-                                int(conv.padding[0]),
-                                conv.dilation[0],
-                                *after,
-                                threads,
-                            ),
-                            held[2 * k].data_ptr(),
-                            held[2 * k + 1].data_ptr(),
-                            *(pointer(buffer) for buffer in (bn.running_mean, bn.running_var, bn.num_batches_tracked)),
-                            bn.eps,
-                            bn.momentum,
-                            int(bn.training),
-                            first_map + (len(self.nodes) + k) * step,
-                            first_moment + k * moment_step,
-                            *(pointer(grad_parameters[i]) if grad_parameters else None for i in (2 * k, 2 * k + 1)),
-                        )
-                    )
-                    size = after
-                    if size != self.size:
-                        raise ValueError(f"All terms of a cell's nodes have one size. Expected {self.size}, got {size} from {conv}.")
+                    blocks.append(self._block(block, len(blocks), size))
+                    size = self.cell.size
             elif isinstance(term, PoolTerm):
-                bn = term.bn
-                buffers = (pointer(buffer) for buffer in (bn.running_mean, bn.running_var, bn.num_batches_tracked))
-                terms.append(TermArguments(_POOL, term.pool, 0, 0, weight, *buffers, bn.momentum))
+                terms.append(TermArguments(_POOL, term.pool, 0, 0, weight, *_buffers(term.bn), term.bn.momentum))
             else:
                 kind, number = (_STATE, term.state) if isinstance(term, StateTerm) else (_MAP, term.map)
                 terms.append(TermArguments(kind, number, 0, 0, weight))
-        first_pool = len(self.nodes) + len(blocks)
-        pools = [
-            PoolArguments(
-                pool.state,
-                pool.is_max,
-                pool.stride,
-                pool.eps,
-                first_map + (first_pool + i) * step,
-                first_moment + (len(blocks) + i) * moment_step,
-            )
-            for i, pool in enumerate(self.pools)
-        ]
-        run(
-            name,
-            kept.maps.dtype,
-            CellArguments(
-                batch,
-                channels,
-                threads,
-                int(self.is_training),
-                self.leaves,
-                len(self.nodes),
-                len(self.outputs),
-                int(self.rectifies),
-                _array(StateArguments, states),
-                _array(c_int64, [len(terms) for terms in self.nodes]),
-                _array(TermArguments, terms),
-                _array(BlockArguments, blocks),
-                len(pools),
-                _array(PoolArguments, pools),
-                _array(c_void_p, [x.data_ptr() for x in maps]),
-                _array(c_void_p, [pointer(g) for g in grad_maps]),
-                pointer(out),
-                pointer(grad),
-                grad_weights.data_ptr(),
-            ),
+        return terms, blocks
+
+    def _block(self, block: Block, number: int, size: tuple[int, int]) -> BlockArguments:
+        conv, bn, after = block.depthwise, block.bn, block.out_size(size)
+        if after != self.cell.size:
+            raise ValueError(f"All terms of a cell's nodes have one size. Expected {self.cell.size}, got {after} from {conv}.")
+        batch, channels, *_ = self.leaves[0].shape
+        kernel, stride, padding, dilation = conv.kernel_size[0], conv.stride[0], int(conv.padding[0]), conv.dilation[0]
+        return BlockArguments(
+            Geometry(batch, channels, *size, kernel, stride, padding, dilation, *after, torch.get_num_threads()),
+            *(p.data_ptr() for p in self.parameters[2 * number : 2 * number + 2]),
+            *_buffers(bn),
+            bn.eps,
+            bn.momentum,
+            int(bn.training),
+            self._map(len(self.cell.nodes) + number),
+            self._moments(number),
+            *(pointer(g) for g in self.grad_parameters[2 * number : 2 * number + 2]),
         )
-        return grad_weights
 
 
 def pointer(x: Tensor | None) -> int | None:
     """Return where a tensor's first number lies; None for none."""
     return None if x is None else x.data_ptr()
+
+
+def _buffers(bn: nn.BatchNorm2d) -> tuple[int | None, int | None, int | None]:
+    return pointer(bn.running_mean), pointer(bn.running_var), pointer(bn.num_batches_tracked)
 
 
 def _array(kind: type, values: Sequence[Any]) -> Array[Any]:

@@ -1,0 +1,80 @@
+"""What a search step takes of memory, by backend and memory mode: estimated, chosen by a budget, and kept."""
+
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from darts_core.config import SearchConfig
+from darts_core.engine.search import place
+from darts_core.methods import METHODS
+from darts_core.supernet.backend import BACKENDS, Eager
+from darts_core.supernet.footprint import estimate_peak_mib
+from tests.oracle.test_backends import CPU, fresh, skip_without_kernels
+
+
+class TestMemory:
+    @pytest.mark.parametrize("backend", BACKENDS)
+    def test_the_estimate_is_near_the_peak(self, backend):
+        """The peak is the operating system's count for a process of its own."""
+        skip_without_kernels(BACKENDS[backend])
+        sizes = {"channels": 8, "cells": 3, "pixels": 32}
+        options = [part for name, value in sizes.items() for part in (f"--{name}", str(value))]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.memory",
+            "--here",
+            "--batch",
+            "24",
+            "--backend",
+            backend,
+            "--memory",
+            "normal",
+            *options,
+        ]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+        supernet = fresh(init_channels=8, layers=3, nodes=4)
+        supernet.use(BACKENDS[backend](), CPU)
+        estimate = estimate_peak_mib(supernet, (24, 3, 32, 32))
+        assert 0.9 < estimate / json.loads(done.stdout)["peak_mib"] < 1.6
+        assert estimate_peak_mib(supernet, (24, 3, 32, 32), graphs=3) == pytest.approx(3 * estimate)
+
+    def test_auto_turns_lean_above_the_budget(self, caplog):
+        method, supernet = METHODS.build("darts"), fresh()
+        with caplog.at_level(logging.INFO):
+            assert place(supernet, method, SearchConfig(memory_budget_mib=1e5), CPU, (64, 3, 32, 32))["memory"] == "normal"
+            assert place(supernet, method, SearchConfig(memory_budget_mib=10.0), CPU, (64, 3, 32, 32))["memory"] == "lean"
+        assert supernet.is_lean
+        assert "memory lean (a step would take about" in caplog.text
+
+    def test_exact_stays_normal_and_warns(self, caplog):
+        method, supernet = METHODS.build("darts", {"arch_gradient": "exact"}), fresh()
+        with caplog.at_level(logging.WARNING):
+            assert place(supernet, method, SearchConfig(memory_budget_mib=10.0), CPU, (64, 3, 32, 32))["memory"] == "normal"
+        assert "memory normal" in caplog.text
+
+    @pytest.mark.parametrize("mode", ["lean", "normal"])
+    def test_a_mode_is_obeyed(self, mode):
+        supernet = fresh()
+        assert place(supernet, METHODS.build("darts"), SearchConfig(memory=mode), CPU, (64, 3, 32, 32))["memory"] == mode
+        assert supernet.is_lean == (mode == "lean")
+
+    def test_lean_keeps_the_cells_inputs_alone(self):
+        kept = {}
+        for is_lean in (False, True):
+            supernet = fresh()
+            supernet.use(Eager(), CPU, is_lean=is_lean)
+            found = kept[is_lean] = {}
+
+            def keep(x, found=found):
+                found[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
+                return x
+
+            with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+                assert supernet(torch.zeros(16, 3, 32, 32)).requires_grad
+        assert sum(kept[True].values()) < 0.25 * sum(kept[False].values())
