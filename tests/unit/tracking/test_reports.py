@@ -13,6 +13,8 @@ from darts_core.tracking import reports
         ("retrain_valid_acc", "retrain", "accuracy/retrain_valid"),
         ("test_acc", "evaluate", "accuracy/test"),
         ("test_acc_low", "evaluate", "accuracy/test_low"),
+        ("test_acc_bootstrap_low", "evaluate", "accuracy/test_bootstrap_low"),
+        ("resnet20_mcnemar_p", "evaluate", "result/resnet20_mcnemar_p"),
         ("test_top5", "evaluate", "accuracy/test_top5"),
         ("resnet20_test_acc", "evaluate", "accuracy/resnet20_test"),
         ("vs_random", "evaluate", "accuracy/vs_random"),
