@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,6 +11,20 @@ from typing import Any, TextIO, TypeVar
 from tqdm import tqdm
 
 T = TypeVar("T")
+
+
+_BAR_COLUMNS = 60  # for the title, the bar itself, and the times
+
+
+def fitting(metrics: Mapping[str, float], columns: int) -> str:
+    """Return as many of ``metrics`` as ``columns`` characters hold, at least one, accuracies first: what is cut off says nothing."""
+    shown = ""
+    for name in sorted(metrics, key=lambda name: not name.endswith("_acc")):
+        longer = f"{shown}, {name}={metrics[name]:.4g}".removeprefix(", ")
+        if shown and len(longer) > columns:
+            break
+        shown = longer
+    return shown
 
 
 class Progress:
@@ -45,7 +60,7 @@ class Progress:
         """Count one epoch and show ``metrics``."""
         self.done += 1
         if self._epochs is not None:
-            self._epochs.set_postfix({name: f"{value:.4g}" for name, value in metrics.items()}, refresh=False)
+            self._epochs.set_postfix_str(fitting(metrics, shutil.get_terminal_size().columns - _BAR_COLUMNS), refresh=False)
             self._epochs.update()
         elif self._lines:
             shown = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())

@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from darts_core.runtime.progress import Progress, duration
+from darts_core.runtime.progress import Progress, duration, fitting
 
 
 class Terminal(io.StringIO):
@@ -77,3 +77,11 @@ def test_nothing_done_is_no_division_by_zero():
 )
 def test_durations_as_people_read_them(seconds, text):
     assert duration(seconds) == text
+
+
+def test_what_a_bar_has_no_room_for_is_left_out_accuracies_last():
+    metrics = {"train_loss": 2.046, "train_acc": 28.31, "valid_acc": 9.8, "lr": 0.025}
+    assert fitting(metrics, 200) == "train_acc=28.31, valid_acc=9.8, train_loss=2.046, lr=0.025"
+    assert fitting(metrics, 34) == "train_acc=28.31, valid_acc=9.8"
+    assert fitting(metrics, 5) == "train_acc=28.31"
+    assert fitting({}, 5) == ""
