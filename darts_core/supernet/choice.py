@@ -20,7 +20,6 @@ _BATCH, _SIZE, _SEED = 4, 16, 0
 _LARGEST_SIDE = 64  # of the images of the check: larger ones bring no other kernels, but take the memory that the search is short of
 _NOISE = 1e-6  # a tensor this much smaller than the largest of its kind is rounding: states whose batch mean is zero, say
 
-
 LADDERS = {"auto": ("eager",), "native": ("native", "eager")}
 """What is tried, one after the other; below it stands the reference."""
 
