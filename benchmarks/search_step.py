@@ -1,9 +1,8 @@
 """Seconds of a search step (arch step and weight step) by backend: ``python -m benchmarks.search_step [--json]``.
 
 Every backend takes its turn in each round; the ratio is the median over the rounds of reference's seconds by its own in the same round.
-``fma_share`` is the convolutions' arithmetic by the seconds, as a share of what the core reaches in a matrix product. Of a multiply-add a
-forward pass makes 2 operations, the gradients of the maps 2 and those of the weights 2: 4 + 6 in a first-order step (the arch step needs
-no gradient of the weights), 6 + 6 + 4 + 4 + 6 in a second-order one; the same is counted for ``exact``, which does more.
+``fma_share`` is the convolutions' arithmetic (``ArchGradient.operations``) by the seconds, as a share of what the core reaches in a
+matrix product.
 """
 
 from __future__ import annotations
@@ -18,8 +17,7 @@ from typing import Any
 from benchmarks.machine import facts, one_core, peak_gflops
 from benchmarks.supernets import ORDERS, Size, backends, batch, build
 from darts_core.metrics import count_macs
-
-OPERATIONS_A_MAC = {"first": 10, "second": 26, "exact": 26}
+from darts_core.search.bilevel import ARCH_GRADIENTS
 
 
 def ways() -> list[tuple[str, str]]:
@@ -42,7 +40,7 @@ def measure(size: Size, *, order: str, number: int, rounds: int, gflops: list[fl
             if taken:
                 seconds[way].append(time.perf_counter() - start)
     macs = count_macs(build(size, order=order, backend="reference", memory="normal").supernet, input_shape=(3, size.pixels, size.pixels))
-    work = OPERATIONS_A_MAC[order] * macs * number / 1e9
+    work = ARCH_GRADIENTS.build(ORDERS[order]).operations * macs * number / 1e9
     return [
         {
             "order": order,

@@ -80,7 +80,7 @@ class SearchConfig(Section):
     cutout: StrictBool = False
     backend: Literal["auto", "reference", "eager", "native"] = Field(
         default="auto",
-        description="auto: eager where it agrees with reference, the published forward, on this device; native: C++ kernels for a CPU",
+        description="auto: eager, or native (C++ for a CPU) for a long search, where it agrees with reference, the published forward",
     )
     memory: Literal["auto", "normal", "lean"] = Field(
         default="auto", description="lean computes cells a second time to save memory; auto: lean where normal exceeds the budget"

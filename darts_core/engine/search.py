@@ -27,7 +27,7 @@ from darts_core.engine.loop import (
 )
 from darts_core.engine.schedule import cosine
 from darts_core.genotype import Cell, Genotype
-from darts_core.metrics import RunningMean, top_k_accuracy
+from darts_core.metrics import RunningMean, count_macs, top_k_accuracy
 from darts_core.runtime.checkpoint import Checkpoint
 from darts_core.runtime.memory import free_mib
 from darts_core.runtime.progress import Progress
@@ -118,7 +118,7 @@ def search(
     if isinstance(data.train, Sized) and len(data.train) == 0:
         raise TrainingError("The training loader has no batch: fewer images than search.batch_size with drop_last?")
     with memory_advice("Lower search.batch_size or space.init_channels."):
-        computed = place(supernet, method, cfg, device, data.batch_shape)
+        computed = place(supernet, method, cfg, device, data.batch_shape, batches=len(data.train))
     memory_format = supernet.backend.memory_format(device)
     bilevel = Bilevel(supernet, method, cfg)
     history: list[Row] = []
@@ -175,11 +175,23 @@ def search(
 
 
 def place(
-    supernet: Supernet, method: Method, cfg: SearchConfig, device: torch.device, batch_shape: tuple[int, int, int, int]
+    supernet: Supernet,
+    method: Method,
+    cfg: SearchConfig,
+    device: torch.device,
+    batch_shape: tuple[int, int, int, int],
+    *,
+    batches: int,
 ) -> dict[str, str]:
-    """Move the supernet to ``device``, choose backend and memory mode by ``search.backend`` and ``search.memory``, and say which."""
-    _, _, height, width = batch_shape
-    choice = choose_backend(supernet, cfg.backend, device, size=(height, width))
+    """Move the supernet to ``device``, choose backend and memory mode by ``search.backend`` and ``search.memory``, and say which.
+
+    ``batches`` are those of an epoch, each of ``batch_shape`` (B, C, H, W).
+    """
+    number, *image = batch_shape
+    _, height, width = image
+    macs = count_macs(supernet, input_shape=(image[0], height, width))
+    operations = float(method.arch_gradient.operations * macs * number * batches * cfg.epochs)
+    choice = choose_backend(supernet, cfg.backend, device, size=(height, width), operations=operations)
     LOG.log(logging.WARNING if choice.fell_back else logging.INFO, "search: backend %s.", choice.why)
     supernet.use(choice.backend, device, is_lean=cfg.memory == "lean")
     if cfg.memory == "auto":

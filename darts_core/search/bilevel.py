@@ -39,10 +39,12 @@ class InnerStep:
 class ArchGradient(Protocol):
     """Sets ``alpha.grad`` of every architecture parameter and returns the validation loss (a scalar) that was differentiated.
 
-    ``graphs`` is how many forward passes it keeps in memory at once.
+    ``graphs`` is how many forward passes it keeps in memory at once; ``operations`` how many an arch step and a weight step make for
+    each multiply-add (MAC) of a forward pass: 2 in that pass, 2 for the gradients of the maps, 2 for those of the weights.
     """
 
     graphs: int
+    operations: int
 
     def __call__(self, supernet: Supernet, loss: Loss, *, train: Batch, valid: Batch, inner: InnerStep) -> Tensor: ...  # noqa: D102
 
@@ -55,6 +57,7 @@ class FirstOrder:
     """dL_valid(w, alpha)/dalpha: the weights count as given (xi = 0)."""
 
     graphs = 1
+    operations = 4 + 6  # the arch step needs no gradient of the weights
 
     def __call__(self, supernet: Supernet, loss: Loss, *, train: Batch, valid: Batch, inner: InnerStep) -> Tensor:
         """Set the alphas' gradients; return the validation loss."""
@@ -74,6 +77,7 @@ class Unrolled:
     """
 
     graphs = 1
+    operations = 6 + 6 + 4 + 4 + 6
     radius = 1e-2
 
     def __call__(self, supernet: Supernet, loss: Loss, *, train: Batch, valid: Batch, inner: InnerStep) -> Tensor:
@@ -103,6 +107,7 @@ class Exact:
     """
 
     graphs = 3
+    operations = Unrolled.operations  # counted like it, though it does more
 
     def __call__(self, supernet: Supernet, loss: Loss, *, train: Batch, valid: Batch, inner: InnerStep) -> Tensor:
         """Set the alphas' gradients; return the validation loss at the virtual weights."""

@@ -20,8 +20,13 @@ _BATCH, _SIZE, _SEED = 4, 16, 0
 _LARGEST_SIDE = 64  # of the images of the check: larger ones bring no other kernels, but take the memory that the search is short of
 _NOISE = 1e-6  # a tensor this much smaller than the largest of its kind is rounding: states whose batch mean is zero, say
 
-LADDERS = {"auto": ("eager",), "native": ("native", "eager")}
+NATIVE = ("native", "eager")
+LADDERS = {"auto": ("eager",), "native": NATIVE}
 """What is tried, one after the other; below it stands the reference."""
+
+LONG_JOB = 1.5e12
+"""Operations from which on ``auto`` tries ``native`` on a CPU: building it takes up to 45 s, and eager, at some 1e10 operations a second,
+loses as much by about 0.8e12. It is the job that decides, not whether the library is there: a search repeated takes the same backend."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,16 +38,18 @@ class Choice:
     fell_back: bool = False
 
 
-def choose_backend(supernet: Supernet, wanted: str, device: torch.device, *, size: tuple[int, int]) -> Choice:
-    """Return the backend called ``wanted``; ``auto`` is eager where it agrees with the reference on ``device``, else the reference.
+def choose_backend(supernet: Supernet, wanted: str, device: torch.device, *, size: tuple[int, int], operations: float = 0.0) -> Choice:
+    """Return the backend called ``wanted``, or the next one where it does not agree with the reference on ``device``.
 
-    ``native`` is eager where no compiler is found, too. ``size`` is that of the images, (H, W). The weights of ``supernet`` are read, and
-    nothing of it is changed.
+    ``auto`` is native for a job of at least ``LONG_JOB`` operations on a CPU, else eager; native is eager where no compiler is found; and
+    eager is the reference where the check fails. ``size`` is that of the images, (H, W). The weights of ``supernet`` are read, and nothing
+    of it is changed.
     """
     if wanted not in LADDERS:
         return Choice(backend=BACKENDS[wanted](), why=f"{wanted}, as search.backend says")
     refused: list[str] = []
-    for name in LADDERS[wanted]:
+    fell_back = False
+    for name in NATIVE if wanted == "auto" and device.type == "cpu" and operations >= LONG_JOB else LADDERS[wanted]:
         backend, because = BACKENDS[name](), f", for {'; '.join(refused)}" if refused else ""
         try:
             if name == "native":
@@ -50,14 +57,17 @@ def choose_backend(supernet: Supernet, wanted: str, device: torch.device, *, siz
             exact, kernels = self_check(supernet, backend, device), kernel_check(supernet, backend, device, size=size)
         except BuildError as error:
             refused.append(f"native cannot be had: {error}")
+            fell_back |= wanted == "native"
         except RuntimeError as error:
+            fell_back = True
             reason = str(error).partition("\n")[0]
             refused.append(f"the self-check of {name} ended with an error: {reason}")
         else:
             found = f"relative error {exact:.0e} in float64 and {kernels:.0e} in float32"
             if exact <= EXACT_TOLERANCE and kernels <= KERNEL_TOLERANCE:
                 why = f"{name}{because} (self-check against reference: {found})"
-                return Choice(backend=backend, why=why, fell_back=bool(refused))
+                return Choice(backend=backend, why=why, fell_back=fell_back)
+            fell_back = True
             limits = f"at most {EXACT_TOLERANCE:.0e} and {KERNEL_TOLERANCE:.0e} expected"
             refused.append(f"{name} failed its self-check: {found}, {limits}")
     return Choice(backend=Reference(), why=f"reference, for {'; '.join(refused)}", fell_back=True)

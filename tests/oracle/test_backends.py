@@ -11,8 +11,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from darts_core.config import SearchConfig
+from darts_core.engine import search as search_module
 from darts_core.engine.search import place
 from darts_core.methods import METHODS
+from darts_core.metrics import count_macs
 from darts_core.ops.native import library as kernels
 from darts_core.runtime.compiler import BuildError
 from darts_core.search.steps import Bilevel
@@ -20,7 +22,7 @@ from darts_core.spaces.darts_cnn import DARTS_PRIMITIVES, darts_cnn
 from darts_core.supernet import choice as choice_module
 from darts_core.supernet import shared
 from darts_core.supernet.backend import BACKENDS, Eager, Native, Reference
-from darts_core.supernet.choice import choose_backend, self_check
+from darts_core.supernet.choice import LONG_JOB, Choice, choose_backend, self_check
 
 CPU = torch.device("cpu")
 TOLERANCE = 1e-10
@@ -200,7 +202,7 @@ class TestChoice:
         supernet = fresh()
         assert not self_check(supernet, Eager(), CPU) <= 1e-8
         with caplog.at_level(logging.WARNING):
-            assert place(supernet, METHODS.build("darts"), SearchConfig(), CPU, (6, 3, 8, 8))["backend"] == "reference"
+            assert place(supernet, METHODS.build("darts"), SearchConfig(), CPU, (6, 3, 8, 8), batches=1)["backend"] == "reference"
         assert "reference, for eager failed its self-check" in caplog.text
 
     def test_kernels_that_are_wrong_in_float32_alone_are_found(self, monkeypatch):
@@ -240,8 +242,39 @@ class TestChoice:
 
         monkeypatch.setattr(choice_module, "library", fail)
         with caplog.at_level(logging.WARNING):
-            assert place(fresh(), METHODS.build("darts"), SearchConfig(backend="native"), CPU, (6, 3, 8, 8))["backend"] == "eager"
+            placed = place(fresh(), METHODS.build("darts"), SearchConfig(backend="native"), CPU, (6, 3, 8, 8), batches=1)
+        assert placed["backend"] == "eager"
         assert "backend eager, for native cannot be had: no C++ compiler: none of c++ is on PATH (self-check" in caplog.text
+
+    @pytest.mark.parametrize(("operations", "expected"), [(0.99 * LONG_JOB, "eager"), (LONG_JOB, "native")])
+    def test_auto_takes_native_for_long_jobs_alone(self, operations, expected):
+        skip_without_kernels(BACKENDS["native"])
+        choice = choose_backend(fresh(), "auto", CPU, size=(16, 16), operations=operations)
+        assert choice.backend.name == expected
+        assert not choice.fell_back
+
+    def test_the_length_of_a_job_is_that_of_all_its_batches(self, monkeypatch):
+        seen = []
+
+        def choose(supernet, wanted, device, *, size, operations):
+            seen.append(operations)
+            return Choice(backend=Eager(), why="")
+
+        monkeypatch.setattr(search_module, "choose_backend", choose)
+        cfg, supernet = SearchConfig(epochs=7, memory="normal"), fresh()
+        for gradient in ("first", "unrolled"):
+            place(supernet, METHODS.build("darts", {"arch_gradient": gradient}), cfg, CPU, (6, 3, 8, 8), batches=11)
+        macs = count_macs(supernet, input_shape=(3, 8, 8))
+        assert seen == [10.0 * macs * 6 * 11 * 7, 26.0 * macs * 6 * 11 * 7]
+
+    def test_auto_without_a_compiler_is_eager_and_no_fault(self, monkeypatch):
+        def fail():
+            raise BuildError("no C++ compiler")
+
+        monkeypatch.setattr(choice_module, "library", fail)
+        choice = choose_backend(fresh(), "auto", CPU, size=(16, 16), operations=LONG_JOB)
+        assert choice.why.startswith("eager, for native cannot be had: no C++ compiler (self-check")
+        assert not choice.fell_back
 
     def test_native_is_for_the_cpu(self):
         choice = choose_backend(fresh().to("meta"), "native", torch.device("meta"), size=(16, 16))

@@ -47,21 +47,21 @@ class TestMemory:
     def test_auto_turns_lean_above_the_budget(self, caplog):
         method, supernet = METHODS.build("darts"), fresh()
         with caplog.at_level(logging.INFO):
-            assert place(supernet, method, SearchConfig(memory_budget_mib=1e5), CPU, (64, 3, 32, 32))["memory"] == "normal"
-            assert place(supernet, method, SearchConfig(memory_budget_mib=10.0), CPU, (64, 3, 32, 32))["memory"] == "lean"
+            assert place(supernet, method, SearchConfig(memory_budget_mib=1e5), CPU, (64, 3, 32, 32), batches=1)["memory"] == "normal"
+            assert place(supernet, method, SearchConfig(memory_budget_mib=10.0), CPU, (64, 3, 32, 32), batches=1)["memory"] == "lean"
         assert supernet.is_lean
         assert "memory lean (a step would take about" in caplog.text
 
     def test_exact_stays_normal_and_warns(self, caplog):
         method, supernet = METHODS.build("darts", {"arch_gradient": "exact"}), fresh()
         with caplog.at_level(logging.WARNING):
-            assert place(supernet, method, SearchConfig(memory_budget_mib=10.0), CPU, (64, 3, 32, 32))["memory"] == "normal"
+            assert place(supernet, method, SearchConfig(memory_budget_mib=10.0), CPU, (64, 3, 32, 32), batches=1)["memory"] == "normal"
         assert "memory normal" in caplog.text
 
     @pytest.mark.parametrize("mode", ["lean", "normal"])
     def test_a_mode_is_obeyed(self, mode):
         supernet = fresh()
-        assert place(supernet, METHODS.build("darts"), SearchConfig(memory=mode), CPU, (64, 3, 32, 32))["memory"] == mode
+        assert place(supernet, METHODS.build("darts"), SearchConfig(memory=mode), CPU, (64, 3, 32, 32), batches=1)["memory"] == mode
         assert supernet.is_lean == (mode == "lean")
 
     def test_lean_keeps_the_cells_inputs_alone(self):
