@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
@@ -102,7 +102,13 @@ class Supernet(nn.Module):
 
     def weights(self) -> dict[str, nn.Parameter]:
         """Return every other parameter by name: what the weight step moves, decays and clips."""
-        return {name: p for name, p in self.named_parameters() if not name.startswith("arch.")}
+        return {name: getattr(module, own) for name, module, own in self._weights}
+
+    @cached_property
+    def _weights(self) -> list[tuple[str, nn.Module, str]]:
+        """Name, module and the module's name for it of each weight: to walk thousands of modules takes as long as a small cell."""
+        names = [name for name, _ in self.named_parameters() if not name.startswith("arch.")]
+        return [(name, self.get_submodule(owner), own) for name in names for owner, _, own in [name.rpartition(".")]]
 
     def mixture(self) -> dict[str, Tensor]:
         """Return the present weights ``op_EO`` of each cell type, detached, on the CPU."""
