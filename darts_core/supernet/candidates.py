@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from darts_core.ops.conv import ReluFirst
 from darts_core.ops.native.block import Block, bn_fits, is_plain
 from darts_core.ops.native.cell import Pool
+from darts_core.ops.native.fit import Fit
 from darts_core.ops.native.library import SUFFIXES
 from darts_core.supernet.shared import POOLS
 
@@ -27,11 +28,15 @@ def kind_of(x: Tensor) -> Kind:
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """What the kernels make of an operation: blocks, a pool (of whatever state) with its BatchNorm, or the state as it is."""
+    """What the kernels make of an operation: blocks, a pool (of whatever state) with its BatchNorm, a fit, or the state as it is.
+
+    ``bn`` is that of the pool or the fit. A fit is computed when it is named, all others with their cell.
+    """
 
     blocks: tuple[Block, ...] = ()
     pool: Pool | None = None
     bn: nn.BatchNorm2d | None = None
+    fit: Fit | None = None
 
     @property
     def is_training(self) -> bool:
@@ -70,7 +75,9 @@ def _candidate(op: nn.Module, like: Tensor) -> Candidate | None:
     if isinstance(op, nn.Identity):
         return Candidate()
     if isinstance(op, ReluFirst) and type(op).forward is ReluFirst.forward:
-        blocks = op.blocks
+        blocks, fit = op.blocks, op.fit
+        if fit is not None and fit.has_kernel and fit.fits(like):
+            return Candidate(fit=fit, bn=fit.bn)
         suits = all(block.has_kernel and block.fits(like) for block in blocks)
         return Candidate(blocks=blocks) if blocks and suits and all(block.keeps_size for block in blocks[1:]) else None
     if isinstance(op, nn.Sequential) and len(op) == 2:

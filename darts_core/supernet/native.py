@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from darts_core.ops.native.cell import BlocksTerm, Cell, CellTerm, Kept, MapTerm, Pool, PoolTerm, StateTerm
+from darts_core.ops.native.fit import Fit
 from darts_core.supernet.candidates import Candidate, Candidates, kind_of
 from darts_core.supernet.shared import SharedSource, shared_total
 
@@ -73,7 +74,7 @@ class NativeSource:
         """Return what ``op``, weighed by ``weight`` (a scalar), adds to the state that its edge leads to."""
         found = self._known.find_usable(op, self.like, self._kind)
         if found is not None:
-            return weight, Noted(self, found)
+            return weight, fitted(found.fit, self.x, rectifies=True) if found.fit is not None else Noted(self, found)
         if self._shared is None:
             self._shared = SharedSource(self.x)
         return self._shared.term(op, weight)
@@ -130,6 +131,32 @@ def compute(sources: Sequence[NativeSource], *, rectifies: bool) -> Tensor:
     weights_T = torch.stack([one if weight is None else weight for weight in weights])
     out: Tensor = _Cell.apply(cell, weights_T, *(source.x for source in given), *maps, *parameters)
     return out
+
+
+def fitted(fit: Fit, x: Tensor, *, rectifies: bool) -> Tensor:
+    """Return ``fit`` of ``x``, (B, C_in, H, W), after ReLU if ``rectifies``, and with its BatchNorm."""
+    out: Tensor = _Fit.apply(fit, rectifies, x, *fit.weights)
+    return out
+
+
+class _Fit(torch.autograd.Function):
+    """A map (B, C_in, H, W), then the weights of the convolutions -> the normalised output (B, C, H', W')."""
+
+    @staticmethod
+    def forward(ctx: Any, fit: Fit, rectifies: bool, x: Tensor, *weights: Tensor) -> Tensor:
+        (x,) = _channels_last([x])
+        out, rstd = fit.forward(x, weights, rectifies=rectifies)
+        ctx.fit, ctx.rectifies = fit, rectifies
+        ctx.save_for_backward(x, out, rstd, *weights)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, out, rstd, *weights = ctx.saved_tensors
+        x, out, grad = _channels_last([x, out, grad])
+        wants = ctx.needs_input_grad[2:]
+        return None, None, *ctx.fit.backward(grad, x, out, rstd.contiguous(), weights, rectifies=ctx.rectifies, wants=wants)
 
 
 class _Cell(torch.autograd.Function):

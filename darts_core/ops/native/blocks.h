@@ -6,7 +6,7 @@
 // Sums over the batch are taken in T over at most one image, and from there on in double.
 #pragma once
 
-#include "vectors.h"
+#include "matrix.h"
 
 extern "C" struct Geometry {
     int64_t batch, channels, height, width; // of the input
@@ -128,112 +128,6 @@ void depthwise(Layer<T> &layer, const Vec<T> *padded, int64_t first, int64_t las
         for (int64_t row = first; row < last; ++row)
             convolve_row<T, K, S, D>(padded + (block * layer.rows + row * S) * layer.columns, layer.columns, layer.taps.get() + block * K * K,
                                      out + block * out_stride + (row - first) * layer.g.out_width, layer.g.out_width);
-}
-
-// out[m][n] = sum_k a[k][m] b[k][n] for M pixels and N vectors of channels. `a` is [block][pixel][lane]; pixel m of the result starts
-// at out + at[m], its vectors of channels are `jump` scalars apart. `moments`, if not null: two vectors for each of out, to which its
-// sum over the pixels and that of its squares are added.
-template <class T, int M, int N>
-INLINE void multiply_block(const T *a, int64_t a_stride, int64_t depth, const Vec<T> *b, int64_t b_stride, T *out, const int64_t *at, int64_t jump,
-                           int64_t tail, Vec<T> *moments) {
-    constexpr int lanes = Vector<T>::lanes;
-    Vec<T> sum[M][N] = {};
-    for (int64_t block = 0, k = 0; k < depth; ++block) {
-        const T *from = a + block * a_stride;
-        const int64_t end = std::min<int64_t>(depth, k + lanes);
-        for (; k < end; ++k, ++from) {
-            Vec<T> right[N];
-#pragma GCC unroll 2
-            for (int n = 0; n < N; ++n) right[n] = b[k * b_stride + n];
-#pragma GCC unroll 6
-            for (int m = 0; m < M; ++m) {
-                const Vec<T> left = filled(from[m * lanes]);
-#pragma GCC unroll 2
-                for (int n = 0; n < N; ++n) sum[m][n] += left * right[n];
-            }
-        }
-    }
-#pragma GCC unroll 6
-    for (int m = 0; m < M; ++m) {
-#pragma GCC unroll 2
-        for (int n = 0; n < N; ++n) {
-            T *to = out + at[m] + n * jump;
-            if (n + 1 < N)
-                store(to, sum[m][n]);
-            else
-                store_some(to, sum[m][n], tail);
-        }
-    }
-    if (!moments) return;
-#pragma GCC unroll 2
-    for (int n = 0; n < N; ++n) {
-        Vec<T> ones = moments[2 * n], twos = moments[2 * n + 1];
-#pragma GCC unroll 6
-        for (int m = 0; m < M; ++m) ones += sum[m][n], twos += sum[m][n] * sum[m][n];
-        moments[2 * n] = ones, moments[2 * n + 1] = twos;
-    }
-}
-
-template <class T, int N>
-void multiply_columns(const T *a, int64_t a_stride, int64_t depth, const Vec<T> *b, int64_t b_stride, T *out, const int64_t *at, int64_t jump,
-                      int64_t tail, int64_t pixels, Vec<T> *moments) {
-    constexpr int lanes = Vector<T>::lanes;
-    int64_t m = 0;
-    for (; m + 6 <= pixels; m += 6) multiply_block<T, 6, N>(a + m * lanes, a_stride, depth, b, b_stride, out, at + m, jump, tail, moments);
-    for (; m + 4 <= pixels; m += 4) multiply_block<T, 4, N>(a + m * lanes, a_stride, depth, b, b_stride, out, at + m, jump, tail, moments);
-    for (; m < pixels; ++m) multiply_block<T, 1, N>(a + m * lanes, a_stride, depth, b, b_stride, out, at + m, jump, tail, moments);
-}
-
-template <class T>
-void multiply(const Vec<T> *a, int64_t a_stride, int64_t channels, Vec<T> *b, T *out, const int64_t *at, int64_t jump, int64_t pixels, bool whole,
-              Vec<T> *moments) {
-    constexpr int lanes = Vector<T>::lanes;
-    const int64_t blocks = (channels + lanes - 1) / lanes;
-    const T *left = reinterpret_cast<const T *>(a);
-    for (int64_t n = 0; n < blocks; n += 2) {
-        const int64_t pair = std::min<int64_t>(2, blocks - n), tail = whole ? lanes : std::min<int64_t>(lanes, channels - (n + pair - 1) * lanes);
-        if (pair == 2)
-            multiply_columns<T, 2>(left, a_stride * lanes, channels, b + n, blocks, out + n * jump, at, jump, tail, pixels, moments ? moments + 2 * n : nullptr);
-        else
-            multiply_columns<T, 1>(left, a_stride * lanes, channels, b + n, blocks, out + n * jump, at, jump, tail, pixels, moments ? moments + 2 * n : nullptr);
-    }
-}
-
-// sums[k][n] += sum_m a[m][k] b[m][n]: the gradient of the pointwise weights. Both operands are [block][pixel][lane].
-template <class T, int M, int N>
-INLINE void outer_block(const T *a, const Vec<T> *b, int64_t b_stride, int64_t pixels, Vec<T> *sums, int64_t sums_stride) {
-    constexpr int lanes = Vector<T>::lanes;
-    Vec<T> sum[M][N];
-#pragma GCC unroll 8
-    for (int m = 0; m < M; ++m)
-#pragma GCC unroll 2
-        for (int n = 0; n < N; ++n) sum[m][n] = sums[m * sums_stride + n];
-    for (int64_t pixel = 0; pixel < pixels; ++pixel) {
-        Vec<T> right[N];
-#pragma GCC unroll 2
-        for (int n = 0; n < N; ++n) right[n] = b[n * b_stride + pixel];
-#pragma GCC unroll 8
-        for (int m = 0; m < M; ++m) {
-            const Vec<T> left = filled(a[pixel * lanes + m]);
-#pragma GCC unroll 2
-            for (int n = 0; n < N; ++n) sum[m][n] += left * right[n];
-        }
-    }
-#pragma GCC unroll 8
-    for (int m = 0; m < M; ++m)
-#pragma GCC unroll 2
-        for (int n = 0; n < N; ++n) sums[m * sums_stride + n] = sum[m][n];
-}
-
-template <class T> void outer(const Vec<T> *a, const Vec<T> *b, int64_t stride, int64_t channels, int64_t pixels, Vec<T> *sums) {
-    constexpr int lanes = Vector<T>::lanes, M = lanes < 4 ? lanes : 4;
-    const int64_t blocks = (channels + lanes - 1) / lanes;
-    for (int64_t k = 0; k < channels; k += M) { // lanes behind the last channel are zero
-        const T *left = reinterpret_cast<const T *>(a + k / lanes * stride) + k % lanes;
-        int64_t n = 0;
-        for (; n + 2 <= blocks; n += 2) outer_block<T, M, 2>(left, b + n * stride, stride, pixels, sums + k * blocks + n, blocks);
-        if (n < blocks) outer_block<T, M, 1>(left, b + n * stride, stride, pixels, sums + k * blocks + n, blocks);
-    }
 }
 
 // sums[tap] += sum over some rows of image * gradient, for R rows of the kernel from `row` on.
@@ -369,7 +263,7 @@ template <class T, int K, int S, int D> void forward(const Geometry &geometry, c
                 ready = needed;
                 depthwise<T, K, S, D>(layer, padded.get(), row, end, map.get(), tile);
                 T *y = static_cast<T *>(f.y) + (image * layer.out_pixels + row * g.out_width) * channels;
-                multiply(map.get(), tile, channels, layer.in_to_out.get(), y, at.data(), lanes, pixels, false, f.is_training ? moments.get() : nullptr);
+                multiply(map.get(), tile, channels, channels, layer.in_to_out.get(), y, at.data(), lanes, pixels, false, f.is_training ? moments.get() : nullptr);
                 if (!f.is_training) continue;
                 for (int64_t block = 0; block < layer.blocks; ++block) { // out of T before it grows long
                     Vec<T> *own = moments.get() + 2 * block;
@@ -451,7 +345,7 @@ template <class T, int K, int S, int D> void backward(const Geometry &geometry, 
                         to[m] = u * load_some(grad + m * channels + start, count) + (v * load_some(y + m * channels + start, count) + w);
                 }
                 T *into = inner.scalars() + ((row + layer.rim) * layer.grad_columns + layer.rim) * lanes;
-                multiply(own.get(), tile, channels, layer.out_to_in.get(), into, at.data(), plane * lanes, pixels, true, nullptr);
+                multiply(own.get(), tile, channels, channels, layer.out_to_in.get(), into, at.data(), plane * lanes, pixels, true, nullptr);
                 if (needs_image) {
                     const int64_t needed = layer.rows_before(end);
                     rectify(layer, x, geometry.width, b.in_mean != nullptr, ready, needed, padded.get());
@@ -460,7 +354,7 @@ template <class T, int K, int S, int D> void backward(const Geometry &geometry, 
                 if (b.grad_depthwise) {
                     tap_gradients<T, K, S, D>(layer, padded.get(), inner.get(), row, end, of_taps.get());
                     depthwise<T, K, S, D>(layer, padded.get(), row, end, map.get(), tile);
-                    outer<T>(map.get(), own.get(), tile, channels, pixels, of_pointwise.get());
+                    outer<T>(map.get(), own.get(), tile, channels, channels, pixels, of_pointwise.get());
                 }
                 const bool is_last = end == g.out_height;
                 if (S > 1 && !is_last) continue;

@@ -2,6 +2,7 @@
 // What library.py passes is declared here, field by field; numbers of several channels are in the order of the channels.
 
 #include "blocks.h"
+#include "fit.h"
 #include "pools.h"
 #include "sums.h"
 
@@ -319,5 +320,17 @@ int cell_backward_float32(const CellArguments *a) {
 }
 int cell_backward_float64(const CellArguments *a) {
     return guarded([&] { return Cell<double>(*a).backward(); });
+}
+int fit_forward_float32(const FitArguments *a) {
+    return guarded([&] { return Fit<float>(*a).forward(); });
+}
+int fit_forward_float64(const FitArguments *a) {
+    return guarded([&] { return Fit<double>(*a).forward(); });
+}
+int fit_backward_float32(const FitArguments *a) {
+    return guarded([&] { return Fit<float>(*a).backward(); });
+}
+int fit_backward_float64(const FitArguments *a) {
+    return guarded([&] { return Fit<double>(*a).backward(); });
 }
 }

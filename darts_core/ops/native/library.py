@@ -80,6 +80,32 @@ class CellArguments(Structure):
     ]
 
 
+class Projection(Structure):
+    """A convolution of one pixel."""
+
+    _fields_ = [("weight", c_void_p), ("grad_weight", c_void_p), ("channels", c_int64), ("start", c_int64)]
+
+
+class FitArguments(Structure):
+    """Convolutions of one pixel side by side, and their BatchNorm."""
+
+    _fields_ = [
+        *((name, c_int64) for name in ("batch", "channels_in", "height", "width", "channels", "step", "out_height", "out_width")),
+        *((name, c_int64) for name in ("threads", "is_training", "rectifies", "projections")),
+        ("projection", POINTER(Projection)),
+        *((name, c_void_p) for name in ("x", "y", "running_mean", "running_var", "tracked")),
+        ("eps", c_double),
+        ("momentum", c_double),
+        *((name, c_void_p) for name in ("rstd", "grad", "grad_x")),
+    ]
+
+
+FUNCTIONS: dict[str, type[Structure]] = {
+    "cell_forward": CellArguments,
+    "cell_backward": CellArguments,
+    "fit_forward": FitArguments,
+    "fit_backward": FitArguments,
+}
 _LETTERS = {c_int64: "q", c_void_p: "P", c_double: "d"}
 
 
@@ -100,9 +126,9 @@ def library() -> ctypes.CDLL:
     """Return the loaded kernels, built on first use. Raises BuildError."""
     loaded = load_library(SOURCE)
     for suffix in SUFFIXES.values():
-        for name in ("cell_forward", "cell_backward"):
+        for name, arguments in FUNCTIONS.items():
             try:
-                getattr(loaded, f"{name}_{suffix}").argtypes = [POINTER(CellArguments)]
+                getattr(loaded, f"{name}_{suffix}").argtypes = [POINTER(arguments)]
             except AttributeError as error:
                 raise BuildError(f"{loaded._name} is another library: {error}") from error
     return loaded
@@ -117,8 +143,8 @@ def is_available() -> bool:
     return True
 
 
-def run(name: str, dtype: torch.dtype, arguments: CellArguments) -> None:
-    """Call ``name`` (cell_forward or cell_backward). Raises RuntimeError."""
+def run(name: str, dtype: torch.dtype, arguments: Structure) -> None:
+    """Call ``name``, one of ``FUNCTIONS``. Raises RuntimeError."""
     outcome = getattr(library(), f"{name}_{SUFFIXES[dtype]}")(ctypes.byref(arguments))
     if outcome:
         raise RuntimeError(f"native kernels, {name}: {OUTCOMES.get(outcome, outcome)}.")
