@@ -82,7 +82,7 @@ def test_the_published_supernet_has_its_parameters():
     """C=16, 8 cells, one channel in four: 299,578 weights, and two times 14 betas beside the alphas."""
     method = METHODS.build("pc_darts")
     with torch.device("meta"):
-        supernet = method.supernet(darts_cnn(), in_channels=3, num_classes=10, generator=torch.Generator(device="meta"))
+        supernet = method.supernet(darts_cnn(), in_channels=3, num_classes=10, generator=torch.Generator())
     assert sum(p.numel() for p in supernet.weights().values()) == 299_578
     assert sorted(tuple(p.shape) for p in supernet.arch_parameters()) == [(14,), (14,), (14, 8), (14, 8)]
 
