@@ -41,7 +41,7 @@ from darts_core.supernet.supernet import Supernet
 Row = dict[str, Any]
 FREE_SHARE = 0.8  # of the free memory that a step may take where search.memory_budget_mib is null
 LOG = logging.getLogger(__name__)
-SHOWN = ("train_loss", "train_acc", "valid_loss", "valid_acc", "lr")
+SHOWN = ("train_loss", "train_acc", "valid_loss", "valid_acc", "lr", "data_percent")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +66,9 @@ class SearchResult:
     """What a search found.
 
     ``history`` has a row an epoch (losses, accuracies in percent, learning rate, entropies, mean weights), ``alphas`` a row for each
-    epoch, cell, edge and operation, ``costs`` seconds and memory of each epoch; ``op_weights`` are the final weights op_EO of each cell
-    type, ``edge_weights`` those of the edges, edge_E, where they have any, and ``supernet_state`` is the ``state_dict`` with alpha in it.
-    ``computed`` says by which backend and in which memory mode.
+    epoch, cell, edge and operation, ``costs`` what :meth:`EpochCost.lap` says of each epoch; ``op_weights`` are the final weights op_EO of
+    each cell type, ``edge_weights`` those of the edges, edge_E, where they have any, and ``supernet_state`` is the ``state_dict`` with
+    alpha in it. ``computed`` says by which backend and memory mode.
     """
 
     genotype: Genotype
@@ -136,18 +136,18 @@ def search(
             part.load_state_dict(saved)
         history, alphas, costs, done = state["history"], state["alphas"], state["costs"], state["epoch"]
     reporter = Progress("search", cfg.epochs, mode=progress, done=done)
-    valid = to_device(data.valid, device, memory_format)
     with memory_advice(_memory_advice(supernet, method)), EpochCost(device) as cost:
+        valid = cost.waiting(to_device(data.valid, device, memory_format))
         for epoch in range(done, cfg.epochs):
             lr = cosine(epoch, epochs=cfg.epochs, lr=cfg.lr, lr_min=cfg.lr_min)
-            batches = to_device(reporter.batches(data.train, total=len(data.train)), device, memory_format)
+            batches = reporter.batches(cost.waiting(to_device(data.train, device, memory_format)), total=len(data.train))
             row = _train_epoch(bilevel, batches, valid, lr, is_warmup=epoch < method.warmup_epochs)
             require_finite(
                 row["train_loss"] + row.get("arch_loss", 0.0),
                 what=f"The loss of epoch {epoch + 1}",
                 advice="Lower search.lr or search.arch_lr.",
             )
-            row["valid_loss"], row["valid_acc"] = assess(supernet, data.held_out, device=device, memory_format=memory_format)
+            row["valid_loss"], row["valid_acc"] = assess(supernet, cost.waiting(to_device(data.held_out, device, memory_format)))
             mixture = supernet.mixture()
             row |= {"lr": lr, **mixture_metrics(mixture, supernet.primitives), **edge_metrics(supernet.edge_mixture(), space.edge_names)}
             history.append({"epoch": epoch + 1, **row})
@@ -166,7 +166,8 @@ def search(
                         "costs": costs,
                     },
                 )
-            log({**row, **{k: v for k, v in costs[-1].items() if k != "epoch"}}, epoch + 1)
+            row |= {name: value for name, value in costs[-1].items() if name != "epoch"}
+            log(row, epoch + 1)
             reporter.epoch({name: row[name] for name in SHOWN})
     reporter.close()
     return SearchResult(

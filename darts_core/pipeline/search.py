@@ -113,7 +113,7 @@ def _save(result: SearchResult, stage: Stage) -> None:
     }
     alike = [key for key in ("entropy_normal", "entropy_reduce", "skip_share") if key in last]
     stage.metrics({**{key: last[name] for key, name in named.items()}, **{f"search_{key}": last[key] for key in alike}})
-    stage.epochs(result.costs, total="search_epochs_s", median="search_epoch_s")
+    stage.epochs(result.costs, prefix="search", total="search_epochs_s")
     save_tables(result.history, result.alphas, result.costs, stage.reports)
     draw_search(result.history, result.alphas, stage.reports)
 

@@ -19,7 +19,7 @@ from darts_core.supernet.supernet import Weights
 
 SPACE = darts_cnn(init_channels=2, layers=3, nodes=1, primitives=("none", "max_pool_3x3", "skip_connect", "sep_conv_3x3"))
 POLICY = AugmentPolicy(crop_padding=1, flip=True, cutout_length=2)
-COST = {"epoch_s", "rss_mib"}
+COST = {"epoch_s", "data_percent", "rss_mib"}
 
 
 class Interrupted(Exception):
@@ -169,6 +169,7 @@ def test_what_is_kept_of_each_epoch(images):
     for (_, metrics), row, cost in zip(logged, result.history, result.costs):
         assert metrics == {key: value for key, value in {**row, **cost}.items() if key != "epoch"}
         assert cost["epoch_s"] > 0.0
+        assert 0.0 < cost["data_percent"] < 100.0
         assert not COST & set(row), "seconds and memory stay out of the history, which is deterministic"
     assert len(result.alphas) == 2 * 2 * 2 * 4
     assert result.normal is result.genotype.normal
