@@ -129,8 +129,7 @@ template <class T> struct Fit {
     bool backward() const {
         const int64_t channels = a.channels, all = a.batch * pixels;
         std::vector<double> grad_sum(static_cast<size_t>(channels)), product(static_cast<size_t>(channels));
-        products<T>(all, channels, a.grad, nullptr, nullptr, grad_sum.data(), a.threads);
-        products<T>(all, channels, a.grad, a.y, nullptr, product.data(), a.threads);
+        products<T>(all, channels, a.grad, {{nullptr, nullptr, grad_sum.data()}, {a.y, nullptr, product.data()}}, a.threads);
         if (a.grad_x && a.step > 1) std::memset(a.grad_x, 0, size_t(a.batch * a.height * a.width * channels_in) * sizeof(T));
         each([&](int64_t, const Projection &p, int64_t first_channel) {
             Buffer<T> of_grad(blocks_of(p.channels)), of_y(blocks_of(p.channels)), constant(blocks_of(p.channels));
