@@ -38,10 +38,11 @@ def cross_check(cfg: Config, *, folder: Path = Path()) -> list[str]:
         lambda: build_space(cfg),
         lambda: _check_memory(cfg),
         lambda: check_width(build_space(cfg).init_channels, build_method(cfg).channel_proportion),
-        lambda: check_warmup(build_method(cfg), cfg.search),
     ]
     if cfg.derive.genotype != "search":
         checks.append(lambda: named_genotype(cfg, folder=folder))
+    else:
+        checks.append(lambda: check_warmup(build_method(cfg), cfg.search))
     if (rule := cfg.derive.rule) is not None:
         checks.append(lambda: DERIVE_RULES.get(rule))
     checks += [lambda name=name: BASELINES.get(name) for name in cfg.retrain.baselines]  # type: ignore[misc]

@@ -90,7 +90,7 @@ def crop_and_flip(images: Tensor, draws: Draws, *, padding: int) -> Tensor:
 
     A row of the result is a run of pixels of the padded image, or of its mirror image, and is copied as a whole.
     """
-    if draws.top is None and draws.mirrored is None:
+    if (draws.top is None and draws.mirrored is None) or not len(images):
         return images
     batch, channels, height, width = images.shape
     number = torch.arange(batch, device=images.device)

@@ -197,10 +197,11 @@ def place(
 
     ``batches`` are those of an epoch, each of ``batch_shape`` (B, C, H, W).
     """
-    number, *image = batch_shape
-    _, height, width = image
-    macs = count_macs(supernet, input_shape=(image[0], height, width))
-    operations = float(method.arch_gradient.operations * macs * number * batches * cfg.epochs)
+    number, channels, height, width = batch_shape
+    operations = 0.0
+    if cfg.backend == "auto" and device.type == "cpu":
+        macs = count_macs(supernet, input_shape=(channels, height, width))
+        operations = float(method.arch_gradient.operations * macs * number * batches * cfg.epochs)
     choice = choose_backend(supernet, cfg.backend, device, size=(height, width), operations=operations)
     LOG.log(logging.WARNING if choice.fell_back else logging.INFO, "search: backend %s.", choice.why)
     supernet.use(choice.backend, device, is_lean=cfg.memory == "lean")

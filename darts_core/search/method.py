@@ -59,5 +59,6 @@ def check_warmup(method: Method, cfg: SearchConfig) -> None:
     """Raise ``ValueError`` where alpha would never move."""
     if method.warmup_epochs >= cfg.epochs:
         raise ValueError(
-            f"search.epochs must be more than method.warmup_epochs, {method.warmup_epochs}, in which alpha does not move. Got {cfg.epochs}."
+            f"search.epochs must be more than method.warmup_epochs, {method.warmup_epochs}, in which alpha stands still: "
+            f"raise it, or lower method.warmup_epochs. Got {cfg.epochs}."
         )

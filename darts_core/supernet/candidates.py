@@ -50,23 +50,34 @@ class Candidate:
 
 
 class Candidates:
-    """What the kernels make of each operation, on states of each kind: looked up once, for it takes as long as a small block."""
+    """What the kernels make of each operation, on states of each kind: looked up once, for it takes as long as a small block.
+
+    Seen again is an operation whose parts are others, or a BatchNorm that has become another; not a convolution of another geometry.
+    """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, Kind], tuple[nn.Module, Candidate | None]] = {}
+        self._known: dict[tuple[int, Kind], tuple[nn.Module, tuple[nn.Module, ...], Candidate | None]] = {}
 
     def find(self, op: nn.Module, like: Tensor, kind: Kind) -> Candidate | None:
         """Return what ``op`` is on states such as ``like``, of ``kind``; None for what the kernels do not know."""
-        known, found = self._known.get((id(op), kind), (None, None))
-        if known is not op:
+        parts = tuple(op.children())
+        known, known_parts, found = self._known.get((id(op), kind), (None, (), None))
+        if known is not op or known_parts != parts or not _is_as_found(found):
             found = _candidate(op, like)
-            self._known[id(op), kind] = op, found
+            self._known[id(op), kind] = op, parts, found
         return found
 
     def find_usable(self, op: nn.Module, like: Tensor, kind: Kind) -> Candidate | None:
         """Return what ``op`` is, unless it is to be differentiated in evaluation mode: there the kernels have no gradient."""
         found = self.find(op, like, kind)
         return None if found is None or (torch.is_grad_enabled() and not all(bn.training for bn in found.bns)) else found
+
+
+def _is_as_found(candidate: Candidate | None) -> bool:
+    if candidate is None:
+        return False  # what the kernels do not know may have become what they know
+    plain = all(bn.track_running_stats and not bn.affine for bn in candidate.bns)
+    return plain and (candidate.pool is None or candidate.bn is None or candidate.pool.eps == candidate.bn.eps)
 
 
 def _candidate(op: nn.Module, like: Tensor) -> Candidate | None:

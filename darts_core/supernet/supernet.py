@@ -81,6 +81,7 @@ class Supernet(nn.Module):
     def use(self, backend: Backend, device: torch.device, *, is_lean: bool = False) -> None:
         """Move to ``device`` and compute by ``backend``; ``is_lean`` keeps the cells' inputs alone for the backward pass."""
         self.backend, self.is_lean = backend, is_lean
+        self.__dict__.pop("_weights", None)
         backend.prepare(self, device)
         self.to(device).to(memory_format=backend.memory_format(device))
 
@@ -116,7 +117,10 @@ class Supernet(nn.Module):
         return list(self.arch.parameters())
 
     def weights(self) -> dict[str, nn.Parameter]:
-        """Return every other parameter by name: what the weight step moves, decays and clips."""
+        """Return every other parameter by name: what the weight step moves, decays and clips.
+
+        Modules that are replaced count after the next ``use``.
+        """
         return {name: getattr(module, own) for name, module, own in self._weights}
 
     @cached_property

@@ -25,6 +25,11 @@ def test_space_and_method_are_built_as_the_file_says(tmp_path):
     assert build_method(cfg).relax is softmax
 
 
+def test_a_warm_up_counts_where_there_is_a_search(tmp_path):
+    text = "method: {name: pc_darts}\nsearch: {epochs: 15}\nderive: {genotype: DARTS_V2}\n"
+    assert build_method(load_params(write(tmp_path, text))).warmup_epochs == 15
+
+
 def test_a_derivation_rule_takes_the_place_of_the_methods_own(monkeypatch):
     def other(op_EO, *, primitives, nodes, space):
         raise NotImplementedError

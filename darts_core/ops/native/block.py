@@ -69,7 +69,8 @@ class Block:
 
 def is_plain(bn: nn.BatchNorm2d) -> bool:
     """Whether a BatchNorm has no affine parameters and an exponential mean for its buffers, as those of a supernet."""
-    return not bn.affine and bn.momentum is not None and bn.track_running_stats
+    has_buffers = bn.track_running_stats and bn.running_mean is not None and bn.running_var is not None
+    return not bn.affine and bn.momentum is not None and has_buffers
 
 
 def is_alike(tensors: Iterable[Tensor], x: Tensor) -> bool:

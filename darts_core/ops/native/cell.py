@@ -280,7 +280,7 @@ class _Call:
     def _buffers(self, bn: nn.BatchNorm2d) -> tuple[int, int, int]:
         mean, variance, tracked = bn.running_mean, bn.running_var, bn.num_batches_tracked
         if mean is None or variance is None:
-            return 0, 0, pointer(tracked)
+            raise ValueError(f"{bn} has buffers as long as its supernet is trained. Got none.")
         if not mean.dtype == variance.dtype == self.kept.maps.dtype or not mean.numel() == variance.numel() == self._channels:
             found = f"{tuple(mean.shape)} {mean.dtype} and {tuple(variance.shape)} {variance.dtype}"
             raise ValueError(f"Buffers fit their maps, {self._channels} channels of {self.kept.maps.dtype}. Got {found}.")

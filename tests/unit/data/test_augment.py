@@ -168,3 +168,8 @@ def test_the_layout_of_the_images_changes_no_crop() -> None:
     layouts = torch.contiguous_format, torch.channels_last
     expected, found = (crop_and_flip(images.contiguous(memory_format=layout), draws, padding=2) for layout in layouts)
     assert torch.equal(found, expected)
+
+
+def test_no_images_are_no_error() -> None:
+    draws = draw(AugmentPolicy(2, True, 0), 0, height=9, width=7, generator=torch.Generator().manual_seed(1))
+    assert crop_and_flip(torch.empty(0, 3, 9, 7), draws, padding=2).shape == (0, 3, 9, 7)

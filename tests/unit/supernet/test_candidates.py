@@ -51,3 +51,39 @@ def test_an_operation_that_changed_since_is_refused(change, complaint):
     change(op)
     with pytest.raises(ValueError, match=complaint):
         assert NativeSource(native_total([NativeSource(x, known).term(op, weight)])).x is None
+
+
+def compute(op, x, known):
+    return NativeSource(native_total([NativeSource(x, known).term(op, torch.ones((), dtype=x.dtype))]), known).x
+
+
+@pytest.mark.skipif(not kernels.is_available(), reason="no C++ compiler, so no native kernels")
+@pytest.mark.parametrize("name", ["max_pool_3x3", "sep_conv_3x3"])
+@pytest.mark.parametrize(("field", "value"), [("affine", True), ("eps", 0.5), ("track_running_stats", False)])
+def test_a_batch_norm_that_changed_since_is_computed_as_it_is_now(name, field, value):
+    known, op, x = Candidates(), candidate(name, 4, stride=1).double(), state()
+    compute(op, x, known)
+    bn = op[1] if name == "max_pool_3x3" else op.bn2
+    if field == "affine":
+        bn.weight, bn.bias = (torch.nn.Parameter(torch.full((4,), number, dtype=x.dtype)) for number in (3.0, 1.0))
+    setattr(bn, field, value)
+    torch.testing.assert_close(compute(op, x, known), op(x))
+
+
+@pytest.mark.skipif(not kernels.is_available(), reason="no C++ compiler, so no native kernels")
+@pytest.mark.parametrize("name", ["max_pool_3x3", "sep_conv_3x3"])
+def test_a_batch_norm_without_buffers_is_refused_or_left_to_torch(name):
+    known, op, x = Candidates(), candidate(name, 4, stride=1).double(), state()
+    compute(op, x, known)
+    bn = op[1] if name == "max_pool_3x3" else op.bn2
+    bn.running_mean = bn.running_var = None
+    with pytest.raises(ValueError, match="has buffers as long as its supernet is trained"):
+        compute(op, x, known)
+    torch.testing.assert_close(compute(op, x, Candidates()), op(x))
+
+
+def test_parts_that_were_replaced_are_seen():
+    known, op, x = Candidates(), candidate("max_pool_3x3", 4, stride=1).double(), state()
+    assert known.find(op, x, kind_of(x)) is not None
+    op[0] = torch.nn.MaxPool2d(5, stride=1, padding=2)
+    assert known.find(op, x, kind_of(x)) is None
