@@ -25,7 +25,7 @@ class Block:
     @property
     def weights(self) -> tuple[Tensor, Tensor]:
         """The depthwise (C, 1, K, K) and the pointwise (C, C, 1, 1) weights."""
-        return self.depthwise.weight, self.pointwise.weight
+        return self.depthwise._parameters["weight"], self.pointwise._parameters["weight"]  # type: ignore[return-value]
 
     @property
     def has_kernel(self) -> bool:

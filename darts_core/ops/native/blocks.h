@@ -69,7 +69,7 @@ template <class T> struct Layer { // a block's geometry, and its weights in the 
 
 // Some rows of the image after scale, shift and ReLU, in blocks of channels, inside their padding.
 template <class T>
-void rectify(Layer<T> &layer, const T *image, int64_t full_width, bool shifts, int64_t first, int64_t last, Vec<T> *padded) {
+APART void rectify(Layer<T> &layer, const T *image, int64_t full_width, bool shifts, int64_t first, int64_t last, Vec<T> *padded) {
     constexpr int lanes = Vector<T>::lanes;
     const int64_t channels = layer.g.channels, padding = layer.g.padding, jump = layer.step * channels;
     const Vec<T> zero = {};
@@ -123,7 +123,7 @@ INLINE void convolve_row(const Vec<T> *in, int64_t columns, const Vec<T> *taps, 
 
 // The depthwise map of some rows: [block][pixel][lane].
 template <class T, int K, int S, int D>
-void depthwise(Layer<T> &layer, const Vec<T> *padded, int64_t first, int64_t last, Vec<T> *out, int64_t out_stride) {
+APART void depthwise(Layer<T> &layer, const Vec<T> *padded, int64_t first, int64_t last, Vec<T> *out, int64_t out_stride) {
     for (int64_t block = 0; block < layer.blocks; ++block)
         for (int64_t row = first; row < last; ++row)
             convolve_row<T, K, S, D>(padded + (block * layer.rows + row * S) * layer.columns, layer.columns, layer.taps.get() + block * K * K,
@@ -167,7 +167,7 @@ INLINE void tap_rows(const Layer<T> &layer, const Vec<T> *padded, const Vec<T> *
 }
 
 template <class T, int K, int S, int D>
-void tap_gradients(const Layer<T> &layer, const Vec<T> *padded, const Vec<T> *grad, int64_t first, int64_t last, Vec<T> *sums) {
+APART void tap_gradients(const Layer<T> &layer, const Vec<T> *padded, const Vec<T> *grad, int64_t first, int64_t last, Vec<T> *sums) {
     constexpr int R = K == 3 ? 3 : K == 5 ? 2 : 1;
     for (int64_t block = 0; block < layer.blocks; ++block) {
         const Vec<T> *image = padded + block * layer.rows * layer.columns, *g = grad + block * layer.grad_rows * layer.grad_columns;
@@ -178,7 +178,7 @@ void tap_gradients(const Layer<T> &layer, const Vec<T> *padded, const Vec<T> *gr
 }
 
 // The gradient of the rectified image, inside its padding, for a strided convolution.
-template <class T, int K, int S, int D> void scatter(Layer<T> &layer, const Vec<T> *grad, Vec<T> *padded_grad) {
+template <class T, int K, int S, int D> APART void scatter(Layer<T> &layer, const Vec<T> *grad, Vec<T> *padded_grad) {
     std::memset(static_cast<void *>(padded_grad), 0, size_t(layer.blocks * layer.rows * layer.columns) * sizeof(Vec<T>));
     for (int64_t block = 0; block < layer.blocks; ++block) {
         const Vec<T> *taps = layer.taps.get() + block * K * K;
@@ -196,14 +196,14 @@ template <class T, int K, int S, int D> void scatter(Layer<T> &layer, const Vec<
 
 // The gradient of some rows of one block of channels of the rectified image, for a stride of one: [row][column].
 template <class T, int K, int D>
-void gather(const Layer<T> &layer, const Vec<T> *inner, const Vec<T> *taps, int64_t first, int64_t last, Vec<T> *out) {
+APART void gather(const Layer<T> &layer, const Vec<T> *inner, const Vec<T> *taps, int64_t first, int64_t last, Vec<T> *out) {
     for (int64_t row = first; row < last; ++row)
         convolve_row<T, K, 1, D>(inner + row * layer.grad_columns, layer.grad_columns, taps, out + (row - first) * layer.width, layer.width);
 }
 
 // Add it to where the pixels that were read came from.
 template <class T>
-void give(const Layer<T> &layer, const Vec<T> *from, int64_t from_stride, int64_t rows, T *to, int64_t row_stride, int64_t count, bool adds) {
+APART void give(const Layer<T> &layer, const Vec<T> *from, int64_t from_stride, int64_t rows, T *to, int64_t row_stride, int64_t count, bool adds) {
     const int64_t jump = layer.step * layer.g.channels;
     for (int64_t row = 0; row < rows; ++row)
         for (int64_t column = 0; column < layer.width; ++column) {
@@ -215,7 +215,7 @@ void give(const Layer<T> &layer, const Vec<T> *from, int64_t from_stride, int64_
 
 // Write it where the rectified image is positive, zero elsewhere, and sum it, and its product with the image less its mean.
 template <class T>
-void give_masked(const Layer<T> &layer, Vec<T> centre, const Vec<T> *from, int64_t from_stride, int64_t rows, const Vec<T> *rectified, const T *x, T *to,
+APART void give_masked(const Layer<T> &layer, Vec<T> centre, const Vec<T> *from, int64_t from_stride, int64_t rows, const Vec<T> *rectified, const T *x, T *to,
                  int64_t row_stride, int64_t count, double *sum, double *product) {
     constexpr int lanes = Vector<T>::lanes;
     const int64_t jump = layer.step * layer.g.channels;
@@ -229,6 +229,20 @@ void give_masked(const Layer<T> &layer, Vec<T> centre, const Vec<T> *from, int64
             ones += value, twos += value * (load_some(x + at, count) - centre);
         }
         for (int lane = 0; lane < lanes; ++lane) sum[lane] += ones[lane], product[lane] += twos[lane];
+    }
+}
+
+// The gradient ahead of the BatchNorm of some pixels, [block][pixel][lane]: of_grad * grad + of_y * y + constant.
+template <class T>
+APART void through_norm(const Layer<T> &layer, const T *grad, const T *y, int64_t pixels, const Vec<T> *of_grad, const Vec<T> *of_y, const Vec<T> *constant,
+                        Vec<T> *out, int64_t out_stride) {
+    const int64_t channels = layer.g.channels;
+    for (int64_t block = 0; block < layer.blocks; ++block) {
+        const Vec<T> u = of_grad[block], v = of_y[block], w = constant[block];
+        const int64_t count = layer.channels_of(block), start = block * Layer<T>::lanes;
+        Vec<T> *to = out + block * out_stride;
+        for (int64_t m = 0; m < pixels; ++m)
+            to[m] = u * load_some(grad + m * channels + start, count) + (v * load_some(y + m * channels + start, count) + w);
     }
 }
 
@@ -252,7 +266,7 @@ template <class T, int K, int S, int D> void forward(const Geometry &geometry, c
     for (int64_t m = 0; m < tile; ++m) at[size_t(m)] = m * channels;
     std::vector<double> sums(static_cast<size_t>(parts * 2 * padded_channels), 0.0);
     in_parts(g.batch, parts, [&](int64_t first, int64_t last, int64_t part) {
-        Buffer<T> padded(layer.blocks * layer.rows * layer.columns), map(layer.blocks * tile), moments(layer.blocks * 2);
+        Buffer<T> padded(layer.blocks * layer.rows * layer.columns), map(layer.blocks * tile, false), moments(layer.blocks * 2);
         double *sum = sums.data() + part * 2 * padded_channels, *square = sum + padded_channels;
         for (int64_t image = first; image < last; ++image) {
             int64_t ready = 0; // rows of the image; made when they are needed, while the cache still holds them
@@ -322,8 +336,8 @@ template <class T, int K, int S, int D> void backward(const Geometry &geometry, 
     const size_t share = size_t(2 * padded_channels + channels * taps + channels * padded_channels);
     std::vector<double> sums(size_t(parts) * share, 0.0);
     in_parts(g.batch, parts, [&](int64_t first, int64_t last, int64_t part) {
-        Buffer<T> padded(layer.blocks * layer.rows * layer.columns), map(layer.blocks * tile), own(layer.blocks * tile);
-        Buffer<T> inner(layer.blocks * plane), back(S == 1 ? (layer.height + 1) * layer.width : layer.blocks * layer.rows * layer.columns);
+        Buffer<T> padded(layer.blocks * layer.rows * layer.columns), map(layer.blocks * tile, false), own(layer.blocks * tile, false);
+        Buffer<T> inner(layer.blocks * plane), back(S == 1 ? (layer.height + 1) * layer.width : layer.blocks * layer.rows * layer.columns, false);
         Buffer<T> of_taps(layer.blocks * taps), of_pointwise(padded_channels * layer.blocks);
         double *sum = sums.data() + size_t(part) * share, *product = sum + padded_channels, *of_depthwise = product + padded_channels,
                *into_pointwise = of_depthwise + channels * taps;
@@ -337,13 +351,7 @@ template <class T, int K, int S, int D> void backward(const Geometry &geometry, 
                 const int64_t end = std::min(row + tile_rows, g.out_height), pixels = (end - row) * g.out_width;
                 const int64_t offset = (image * layer.out_pixels + row * g.out_width) * channels;
                 const T *y = static_cast<const T *>(b.y) + offset, *grad = static_cast<const T *>(b.grad) + offset;
-                for (int64_t block = 0; block < layer.blocks; ++block) {
-                    const Vec<T> u = of_grad.get()[block], v = of_y.get()[block], w = constant.get()[block];
-                    const int64_t count = layer.channels_of(block), start = block * lanes;
-                    Vec<T> *to = own.get() + block * tile;
-                    for (int64_t m = 0; m < pixels; ++m)
-                        to[m] = u * load_some(grad + m * channels + start, count) + (v * load_some(y + m * channels + start, count) + w);
-                }
+                through_norm(layer, grad, y, pixels, of_grad.get(), of_y.get(), constant.get(), own.get(), tile);
                 T *into = inner.scalars() + ((row + layer.rim) * layer.grad_columns + layer.rim) * lanes;
                 multiply(own.get(), tile, channels, channels, layer.out_to_in.get(), into, at.data(), plane * lanes, pixels, true, nullptr);
                 if (needs_image) {

@@ -65,6 +65,8 @@ template <class T> struct Cell {
     explicit Cell(const CellArguments &arguments) : a(arguments), channels(arguments.channels) {}
 
     int64_t pixels(const State &state) const { return a.batch * state.height * state.width; }
+    // How many maps as large as this state's the cache is to hold, from when they are written, or read, to when they are read again.
+    int64_t together(const State &state) const { return std::clamp<int64_t>(CACHED_BYTES / (pixels(state) * channels * int64_t(sizeof(T))), 2, 16); }
     static const T *map(const void *x) { return static_cast<const T *>(x); }
 
     Pool pool(const PoolArguments &p) const {
@@ -129,8 +131,7 @@ template <class T> struct Cell {
         std::vector<const void *> maps;
         for (int64_t i = 0; i < a.nodes; ++i) {
             const State &state = a.state[a.leaves + i];
-            // Maps that are added up while the cache still holds them.
-            const size_t together = size_t(std::clamp<int64_t>(CACHED_BYTES / (pixels(state) * channels * int64_t(sizeof(T))), 2, 16));
+            const size_t most = size_t(together(state));
             bool adds = false;
             shifts.assign(size_t(channels), 0.0);
             const auto flush = [&] {
@@ -154,7 +155,7 @@ template <class T> struct Cell {
                     scales.push_back(rstd ? term->weight * rstd[c] : term->weight);
                     if (rstd) shifts[size_t(c)] -= term->weight * rstd[c] * mean[c];
                 }
-                if (maps.size() == together) flush();
+                if (maps.size() == most) flush();
             }
             if (!maps.empty() || !adds) flush();
             pools_of(a.leaves + i);
@@ -190,11 +191,11 @@ template <class T> struct Cell {
         return t.kind == BLOCKS ? a.block[t.number + t.count - 1].moments : t.kind == POOL ? a.pool[t.number].moments : nullptr;
     }
 
-    // The sum over the batch of a node's gradient, and that of its product with what each term read, less its mean.
-    std::vector<std::vector<double>> along_terms(const State &node, const Term *terms, int64_t count, std::vector<double> &grad_sum) const {
+    // The sums over the batch of a node's gradient, and of its product with what each of some terms read, less its mean.
+    std::vector<std::vector<double>> along_terms(const State &node, const Term *terms, int64_t count, double *grad_sum) const {
         std::vector<std::vector<double>> sums(static_cast<size_t>(count), std::vector<double>(size_t(channels)));
-        grad_sum.assign(size_t(channels), 0.0);
-        std::vector<Product> of{{nullptr, nullptr, grad_sum.data()}};
+        std::vector<Product> of;
+        if (grad_sum) of.push_back({nullptr, nullptr, grad_sum});
         for (int64_t k = 0; k < count; ++k) {
             const Term &t = terms[k];
             const void *read = t.kind == BLOCKS  ? a.block[t.number + t.count - 1].y
@@ -217,11 +218,16 @@ template <class T> struct Cell {
         for (int64_t i = a.nodes - 1; i >= 0; --i) {
             const State &state = a.state[a.leaves + i];
             finish(a.leaves + i, starts, has_rectified[size_t(a.leaves + i)], of_pool);
-            std::vector<double> grad_sum;
-            const std::vector<std::vector<double>> product = along_terms(state, starts[size_t(i)], a.terms[i], grad_sum);
-            for (const Term *t = starts[size_t(i)]; t < starts[size_t(i)] + a.terms[i]; ++t) {
+            std::vector<double> grad_sum(static_cast<size_t>(channels), 0.0);
+            std::vector<std::vector<double>> product;
+            const Term *read = starts[size_t(i)], *const end = read + a.terms[i]; // terms up to `read` have their products
+            for (const Term *t = read, *from = read; t < end; ++t) {
+                if (t == read) {
+                    from = t, read = std::min(end, t + together(state));
+                    product = along_terms(state, from, read - from, from == starts[size_t(i)] ? grad_sum.data() : nullptr);
+                }
                 const double *moments = moments_of(*t);
-                const std::vector<double> &centred = product[size_t(t - starts[size_t(i)])];
+                const std::vector<double> &centred = product[size_t(t - from)];
                 double along = 0.0;
                 for (int64_t c = 0; c < channels; ++c) {
                     const double own = moments ? moments[channels + c] * centred[size_t(c)] : centred[size_t(c)];

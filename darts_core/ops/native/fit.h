@@ -50,7 +50,7 @@ template <class T> struct Fit {
         return from;
     }
 
-    void gather(const T *image, const int64_t *from, int64_t count, Vec<T> *to) const {
+    APART void gather(const T *image, const int64_t *from, int64_t count, Vec<T> *to) const {
         const Vec<T> zero = {};
         for (int64_t block = 0; block < in_blocks; ++block) {
             const int64_t some = std::min<int64_t>(lanes, channels_in - block * lanes);
@@ -83,7 +83,7 @@ template <class T> struct Fit {
             for (int64_t out = 0; out < p.channels; ++out)
                 for (int64_t in = 0; in < channels_in; ++in) weight.scalars()[in * padded + out] = static_cast<const T *>(p.weight)[out * channels_in + in];
             in_parts(a.batch, parts, [&](int64_t first, int64_t last, int64_t part) {
-                Buffer<T> map(in_blocks * tile), moments(blocks * 2);
+                Buffer<T> map(in_blocks * tile, false), moments(blocks * 2);
                 double *sum = sums.data() + part * 2 * channels + first_channel, *square = sum + channels;
                 for (int64_t image = first; image < last; ++image)
                     for (int64_t start = 0; start < pixels; start += tile) {
@@ -152,7 +152,7 @@ template <class T> struct Fit {
         const size_t share = p.grad_weight ? size_t(padded_in * padded) : 0;
         std::vector<double> sums(size_t(parts) * share, 0.0);
         in_parts(a.batch, parts, [&](int64_t first, int64_t last, int64_t part) {
-            Buffer<T> own(blocks * tile), map(in_blocks * tile), back(in_blocks * tile), of_weight(padded_in * blocks);
+            Buffer<T> own(blocks * tile, false), map(in_blocks * tile, false), back(in_blocks * tile, false), of_weight(padded_in * blocks);
             for (int64_t image = first; image < last; ++image) {
                 for (int64_t start = 0; start < pixels; start += tile) {
                     const int64_t count = std::min(tile, pixels - start), offset = (image * pixels + start) * a.channels + first_channel;
@@ -185,7 +185,7 @@ template <class T> struct Fit {
     }
 
     // The gradients of some pixels, [pixel][channel], go where the pixels came from.
-    void place(int64_t image, const int64_t *from, int64_t count, const Vec<T> *back) const {
+    APART void place(int64_t image, const int64_t *from, int64_t count, const Vec<T> *back) const {
         const Vec<T> zero = {};
         const T *x = input(image);
         T *grad_x = static_cast<T *>(a.grad_x) + (x - input(0));

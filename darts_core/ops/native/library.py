@@ -110,13 +110,17 @@ _LETTERS = {c_int64: "q", c_void_p: "P", c_double: "d"}
 
 
 @cache
-def _letters(kind: type[Structure]) -> str:
-    return "".join(_LETTERS[of] if of in _LETTERS else _letters(of) for _, of, *_ in kind._fields_)
+def fields_of(kind: type[Structure]) -> tuple[tuple[str, str], ...]:
+    """Return the name of each field and its letter in :mod:`struct`, those of an inner structure in its place."""
+    found: list[tuple[str, str]] = []
+    for name, of, *_ in kind._fields_:
+        found += [(name, _LETTERS[of])] if of in _LETTERS else fields_of(of)
+    return tuple(found)
 
 
 def array(kind: type[Structure], values: Sequence[Any]) -> Array[Any]:
     """Return an array of ``kind`` from the values of its fields, element after element; a null pointer is 0. Far quicker than ctypes."""
-    letters = _letters(kind)
+    letters = "".join(letter for _, letter in fields_of(kind))
     count = len(values) // len(letters)
     return (kind * count).from_buffer_copy(struct.pack(letters * count, *values))
 

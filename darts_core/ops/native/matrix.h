@@ -50,7 +50,7 @@ INLINE void multiply_block(const T *a, int64_t a_stride, int64_t depth, const Ve
 }
 
 template <class T, int N>
-void multiply_columns(const T *a, int64_t a_stride, int64_t depth, const Vec<T> *b, int64_t b_stride, T *out, const int64_t *at, int64_t jump,
+APART void multiply_columns(const T *a, int64_t a_stride, int64_t depth, const Vec<T> *b, int64_t b_stride, T *out, const int64_t *at, int64_t jump,
                       int64_t tail, int64_t pixels, Vec<T> *moments) {
     constexpr int lanes = Vector<T>::lanes;
     int64_t m = 0;
@@ -74,40 +74,57 @@ void multiply(const Vec<T> *a, int64_t a_stride, int64_t depth, int64_t channels
     }
 }
 
-// sums[k][n] += sum_m a[m][k] b[m][n]: the gradient of the pointwise weights. Both operands are [block][pixel][lane].
+// sums[k][n] += sum_m a[m][k] b[m][n]: the gradient of the pointwise weights. Both operands are [block][pixel][lane]. `a`: where each of M
+// channels begins. Six by two sums keep both multipliers busy while each waits for its last addition.
 template <class T, int M, int N>
-INLINE void outer_block(const T *a, const Vec<T> *b, int64_t b_stride, int64_t pixels, Vec<T> *sums, int64_t sums_stride) {
+INLINE void outer_block(const T *const *a, const Vec<T> *b, int64_t b_stride, int64_t pixels, Vec<T> *sums, int64_t sums_stride) {
     constexpr int lanes = Vector<T>::lanes;
     Vec<T> sum[M][N];
-#pragma GCC unroll 8
-    for (int m = 0; m < M; ++m)
+    const T *left[M];
+#pragma GCC unroll 6
+    for (int m = 0; m < M; ++m) {
+        left[m] = a[m];
 #pragma GCC unroll 2
         for (int n = 0; n < N; ++n) sum[m][n] = sums[m * sums_stride + n];
+    }
     for (int64_t pixel = 0; pixel < pixels; ++pixel) {
         Vec<T> right[N];
 #pragma GCC unroll 2
         for (int n = 0; n < N; ++n) right[n] = b[n * b_stride + pixel];
-#pragma GCC unroll 8
+#pragma GCC unroll 6
         for (int m = 0; m < M; ++m) {
-            const Vec<T> left = filled(a[pixel * lanes + m]);
+            const Vec<T> value = filled(left[m][pixel * lanes]);
 #pragma GCC unroll 2
-            for (int n = 0; n < N; ++n) sum[m][n] += left * right[n];
+            for (int n = 0; n < N; ++n) sum[m][n] += value * right[n];
         }
     }
-#pragma GCC unroll 8
+#pragma GCC unroll 6
     for (int m = 0; m < M; ++m)
 #pragma GCC unroll 2
         for (int n = 0; n < N; ++n) sums[m * sums_stride + n] = sum[m][n];
 }
 
+template <class T, int M>
+APART void outer_rows(const T *const *a, const Vec<T> *b, int64_t stride, int64_t blocks, int64_t pixels, Vec<T> *sums) {
+    int64_t n = 0;
+    for (; n + 2 <= blocks; n += 2) outer_block<T, M, 2>(a, b + n * stride, stride, pixels, sums + n, blocks);
+    if (n < blocks) outer_block<T, M, 1>(a, b + n * stride, stride, pixels, sums + n, blocks);
+}
+
 template <class T> void outer(const Vec<T> *a, const Vec<T> *b, int64_t stride, int64_t depth, int64_t channels, int64_t pixels, Vec<T> *sums) {
-    constexpr int lanes = Vector<T>::lanes, M = lanes < 4 ? lanes : 4;
+    constexpr int lanes = Vector<T>::lanes;
     const int64_t blocks = (channels + lanes - 1) / lanes;
-    for (int64_t k = 0; k < depth; k += M) { // lanes behind the last channel are zero
-        const T *left = reinterpret_cast<const T *>(a + k / lanes * stride) + k % lanes;
-        int64_t n = 0;
-        for (; n + 2 <= blocks; n += 2) outer_block<T, M, 2>(left, b + n * stride, stride, pixels, sums + k * blocks + n, blocks);
-        if (n < blocks) outer_block<T, M, 1>(left, b + n * stride, stride, pixels, sums + k * blocks + n, blocks);
+    for (int64_t k = 0; k < depth;) {
+        const int64_t rest = depth - k, some = rest >= 6 && rest != 8 ? 6 : rest >= 4 ? 4 : 1;
+        const T *left[6];
+        for (int64_t m = 0; m < some; ++m) left[m] = reinterpret_cast<const T *>(a + (k + m) / lanes * stride) + (k + m) % lanes;
+        if (some == 6)
+            outer_rows<T, 6>(left, b, stride, blocks, pixels, sums + k * blocks);
+        else if (some == 4)
+            outer_rows<T, 4>(left, b, stride, blocks, pixels, sums + k * blocks);
+        else
+            outer_rows<T, 1>(left, b, stride, blocks, pixels, sums + k * blocks);
+        k += some;
     }
 }
 

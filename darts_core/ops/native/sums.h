@@ -44,7 +44,7 @@ void weighted_sum(int64_t pixels, int64_t channels, int64_t count, const void *c
 }
 
 // Of one block of channels, `some` of them, over `size` pixels: the sum of g * (x - centre), or of g without x.
-template <class T> INLINE Vec<T> product_of(const T *g, const T *x, Vec<T> centre, int64_t channels, int64_t some, int64_t size) {
+template <class T> APART Vec<T> product_of(const T *g, const T *x, Vec<T> centre, int64_t channels, int64_t some, int64_t size) {
     Vec<T> sum[4] = {};
     int64_t p = 0;
     if (some == Vector<T>::lanes) {

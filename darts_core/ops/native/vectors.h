@@ -21,6 +21,8 @@
 #define VECTOR_BYTES 16
 #endif
 #define INLINE inline __attribute__((always_inline))
+// Loops over a tile stay functions of their own: inside a larger one the compiler runs out of registers for them.
+#define APART __attribute__((noinline))
 
 namespace {
 
