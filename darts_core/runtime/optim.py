@@ -25,19 +25,20 @@ def sgd(parameters: Iterable[nn.Parameter], *, lr: float, momentum: float, weigh
         optimizer = torch.optim.SGD(own, fused=True, **settings)
     except (RuntimeError, TypeError):
         return torch.optim.SGD(own, **settings)
-    if momentum:
-        for p in own:
-            optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
-    optimizer.register_step_pre_hook(_lay_out_gradients)
+    optimizer.register_step_pre_hook(_prepare)
     return optimizer
 
 
-def _lay_out_gradients(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-    """Give each gradient the strides of its parameter: backward() does, a gradient from ``torch.autograd.grad`` has its own."""
+def _prepare(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    """Start momentum at zero, and give each gradient the strides of its parameter; one from ``torch.autograd.grad`` has its own."""
     for group in optimizer.param_groups:
         for p in group["params"]:
-            if p.grad is not None and not _lie_alike(p, p.grad):
+            if p.grad is None:
+                continue
+            if not _lie_alike(p, p.grad):
                 p.grad = torch.empty_like(p).copy_(p.grad)
+            if group["momentum"] and optimizer.state[p].get("momentum_buffer") is None:
+                optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
 
 
 def _lie_alike(a: Tensor, b: Tensor) -> bool:
