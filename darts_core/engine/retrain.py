@@ -16,6 +16,7 @@ from darts_core.engine.schedule import cosine
 from darts_core.metrics import RunningMean, top_k_accuracy
 from darts_core.ops.drop_path import DropPath
 from darts_core.runtime.checkpoint import Checkpoint
+from darts_core.runtime.optim import sgd
 from darts_core.runtime.progress import Progress
 
 Row = dict[str, Any]
@@ -53,7 +54,7 @@ class Trainer:
         self.device = device
         self.drop_path = drop_path
         self.parameters = list(network.parameters())
-        self.optimizer = torch.optim.SGD(self.parameters, lr=cfg.lr, momentum=cfg.momentum, weight_decay=cfg.weight_decay)
+        self.optimizer = sgd(self.parameters, lr=cfg.lr, momentum=cfg.momentum, weight_decay=cfg.weight_decay)
         self.scaler = torch.amp.GradScaler(device.type, enabled=cfg.amp == "float16")
 
     def epoch(self, batches: Iterable[Batch], *, epoch: int) -> Row:

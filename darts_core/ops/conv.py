@@ -9,6 +9,7 @@ from darts_core.ops import OPS
 from darts_core.ops.depthwise import DepthwiseConv2d
 from darts_core.ops.layout import concatenate, subsample
 from darts_core.ops.native.block import Block
+from darts_core.ops.native.fit import Fit
 
 
 class ReluFirst(nn.Module):
@@ -26,6 +27,11 @@ class ReluFirst(nn.Module):
         """The block as depthwise, pointwise, BatchNorm, each after a ReLU, where that is what it is; else nothing."""
         return ()
 
+    @property
+    def fit(self) -> Fit | None:
+        """The block as convolutions of one pixel side by side, where that is what it is."""
+        return None
+
     def convolve(self, x: Tensor) -> Tensor:
         """Map the block's rectified input to what ``last_bn`` takes."""
         raise NotImplementedError
@@ -42,6 +48,11 @@ class ReluConvBn(ReluFirst):
         super().__init__()
         self.conv = nn.Conv2d(channels_in, channels_out, 1, bias=False)
         self.bn = nn.BatchNorm2d(channels_out, affine=affine)
+
+    @property
+    def fit(self) -> Fit | None:
+        """The one convolution, of all pixels."""
+        return Fit((self.conv,), (0,), 1, self.bn)
 
     def convolve(self, x: Tensor) -> Tensor:
         """Map the rectified input to what ``last_bn`` takes."""
@@ -62,6 +73,11 @@ class FactorizedReduce(ReluFirst):
         self.conv1 = nn.Conv2d(channels_in, half, 1, bias=False) if half else None
         self.conv2 = nn.Conv2d(channels_in, channels_out - half, 1, bias=False)
         self.bn = nn.BatchNorm2d(channels_out, affine=affine)
+
+    @property
+    def fit(self) -> Fit | None:
+        """Both convolutions, of the even and of the odd pixels."""
+        return Fit((self.conv2,), (1,), 2, self.bn) if self.conv1 is None else Fit((self.conv1, self.conv2), (0, 1), 2, self.bn)
 
     def convolve(self, x: Tensor) -> Tensor:
         """Map the rectified input to what ``last_bn`` takes."""

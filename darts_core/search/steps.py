@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from darts_core.config import SearchConfig
+from darts_core.runtime.optim import sgd
 from darts_core.search.bilevel import Batch, InnerStep, frozen
 from darts_core.search.method import Method
 from darts_core.supernet.supernet import Supernet
@@ -32,7 +33,7 @@ class Bilevel:
         self.method = method
         self.cfg = cfg
         self.w = list(supernet.weights().values())
-        self.w_optimizer = torch.optim.SGD(self.w, lr=cfg.lr, momentum=cfg.momentum, weight_decay=cfg.weight_decay)
+        self.w_optimizer = sgd(self.w, lr=cfg.lr, momentum=cfg.momentum, weight_decay=cfg.weight_decay)
         self.arch_optimizer = method.arch_optimizer(supernet.arch_parameters(), cfg.arch_lr, cfg.arch_weight_decay)
 
     def arch_step(self, *, train: Batch, valid: Batch, lr: float) -> Tensor:

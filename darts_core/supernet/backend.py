@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from darts_core.ops.conv import ReluFirst
 from darts_core.ops.depthwise import DepthwiseConv2d
-from darts_core.supernet.candidates import Candidates
-from darts_core.supernet.native import NativeSource, compute, native_total
+from darts_core.supernet.candidates import Candidates, kind_of
+from darts_core.supernet.native import NativeSource, compute, fitted, native_total
 from darts_core.supernet.shared import SharedSource, rectified_concat, shared_total
 from darts_core.supernet.source import PlainSource, Source, Term, plain_total
 
@@ -144,6 +144,11 @@ class Native(Eager):
 
     def __init__(self) -> None:
         self._known = Candidates()
+
+    def preprocess(self, block: ReluFirst, s: Tensor) -> Tensor:
+        """Apply the block to an input that is rectified already."""
+        found = self._known.find_usable(block, s, kind_of(s))
+        return super().preprocess(block, s) if found is None or found.fit is None else fitted(found.fit, s, rectifies=False)
 
     def source(self, x: Any) -> Any:
         """Return a state that notes what its edges want of it."""

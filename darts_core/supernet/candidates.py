@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 
 from darts_core.ops.conv import ReluFirst
-from darts_core.ops.native.block import Block, bn_fits, is_plain
-from darts_core.ops.native.cell import Pool
+from darts_core.ops.native.block import bn_fits, is_plain
 from darts_core.ops.native.library import SUFFIXES
+from darts_core.ops.native.terms import Pool
+from darts_core.supernet.plan import Candidate, plan
 from darts_core.supernet.shared import POOLS
 
 _PLAIN_POOL = {"kernel_size": 3, "padding": 1, "dilation": 1, "ceil_mode": False, "count_include_pad": False, "divisor_override": None}
 _DEVICES = ("cpu", "meta")  # on meta nothing is computed, but what is kept is known
+_MOST_PLANS = 256  # every cell of a deep supernet in each way in which it is computed; of sampled paths there is no end
 Kind = tuple[torch.device, torch.dtype, int]
 """Device, precision and channels of a state."""
 
@@ -25,37 +26,21 @@ def kind_of(x: Tensor) -> Kind:
     return x.device, x.dtype, x.shape[1]
 
 
-@dataclass(frozen=True, eq=False)
-class Candidate:
-    """What the kernels make of an operation: blocks, a pool (of whatever state) with its BatchNorm, or the state as it is."""
-
-    blocks: tuple[Block, ...] = ()
-    pool: Pool | None = None
-    bn: nn.BatchNorm2d | None = None
-
-    @property
-    def is_training(self) -> bool:
-        """Whether the batch's moments are used."""
-        return any(bn.training for bn in self.bns)
-
-    @cached_property
-    def bns(self) -> tuple[nn.BatchNorm2d, ...]:
-        """All BatchNorms."""
-        return tuple(block.bn for block in self.blocks) if self.bn is None else (self.bn,)
-
-
 class Candidates:
     """What the kernels make of each operation, on states of each kind: looked up once, for it takes as long as a small block.
+
+    ``plan`` is :func:`darts_core.supernet.plan.plan`, which finds a cell once, too.
 
     Seen again is an operation whose parts are others, or a BatchNorm that has become another; not a convolution of another geometry.
     """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, Kind], tuple[nn.Module, tuple[nn.Module, ...], Candidate | None]] = {}
+        self.plan = lru_cache(maxsize=_MOST_PLANS)(plan)
+        self._known: dict[tuple[int, Kind], tuple[nn.Module, tuple[nn.Module | None, ...], Candidate | None]] = {}
 
     def find(self, op: nn.Module, like: Tensor, kind: Kind) -> Candidate | None:
         """Return what ``op`` is on states such as ``like``, of ``kind``; None for what the kernels do not know."""
-        parts = tuple(op.children())
+        parts = tuple(op._modules.values())  # as children() names them, in a tenth of its time
         known, known_parts, found = self._known.get((id(op), kind), (None, (), None))
         if known is not op or known_parts != parts or not _is_as_found(found):
             found = _candidate(op, like)
@@ -65,14 +50,20 @@ class Candidates:
     def find_usable(self, op: nn.Module, like: Tensor, kind: Kind) -> Candidate | None:
         """Return what ``op`` is, unless it is to be differentiated in evaluation mode: there the kernels have no gradient."""
         found = self.find(op, like, kind)
-        return None if found is None or (torch.is_grad_enabled() and not all(bn.training for bn in found.bns)) else found
+        if found is not None and torch.is_grad_enabled():
+            for bn in found.bns:
+                if not bn.training:
+                    return None
+        return found
 
 
 def _is_as_found(candidate: Candidate | None) -> bool:
     if candidate is None:
         return False  # what the kernels do not know may have become what they know
-    plain = all(bn.track_running_stats and not bn.affine for bn in candidate.bns)
-    return plain and (candidate.pool is None or candidate.bn is None or candidate.pool.eps == candidate.bn.eps)
+    for bn in candidate.bns:
+        if bn.affine or not bn.track_running_stats:
+            return False
+    return candidate.pool is None or candidate.bn is None or candidate.pool.eps == candidate.bn.eps
 
 
 def _candidate(op: nn.Module, like: Tensor) -> Candidate | None:
@@ -81,7 +72,9 @@ def _candidate(op: nn.Module, like: Tensor) -> Candidate | None:
     if isinstance(op, nn.Identity):
         return Candidate()
     if isinstance(op, ReluFirst) and type(op).forward is ReluFirst.forward:
-        blocks = op.blocks
+        blocks, fit = op.blocks, op.fit
+        if fit is not None and fit.has_kernel and fit.fits(like):
+            return Candidate(fit=fit, bn=fit.bn)
         suits = all(block.has_kernel and block.fits(like) for block in blocks)
         return Candidate(blocks=blocks) if blocks and suits and all(block.keeps_size for block in blocks[1:]) else None
     if isinstance(op, nn.Sequential) and len(op) == 2:

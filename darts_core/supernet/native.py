@@ -9,7 +9,7 @@ rest is computed again in the backward pass. Candidates that the kernels do not 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -18,8 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from darts_core.ops.native.cell import BlocksTerm, Cell, CellTerm, Kept, MapTerm, Pool, PoolTerm, StateTerm
-from darts_core.supernet.candidates import Candidate, Candidates, kind_of
+from darts_core.ops.native.cell import Cell, Kept
+from darts_core.ops.native.fit import Fit
+from darts_core.supernet.candidates import Candidates, kind_of
+from darts_core.supernet.plan import Candidate, Reading
 from darts_core.supernet.shared import SharedSource, shared_total
 
 
@@ -54,7 +56,7 @@ class NativeSource:
     def __init__(self, state: Tensor | Node, known: Candidates | None = None) -> None:
         self.state = state
         self._shared: SharedSource | None = None
-        self._known = Candidates() if known is None else known
+        self.known = Candidates() if known is None else known
         self._kind = kind_of(self.like)
 
     @property
@@ -71,9 +73,9 @@ class NativeSource:
 
     def term(self, op: nn.Module, weight: Tensor) -> tuple[Tensor | None, Any]:
         """Return what ``op``, weighed by ``weight`` (a scalar), adds to the state that its edge leads to."""
-        found = self._known.find_usable(op, self.like, self._kind)
+        found = self.known.find_usable(op, self.like, self._kind)
         if found is not None:
-            return weight, Noted(self, found)
+            return weight, fitted(found.fit, self.x, rectifies=True) if found.fit is not None else Noted(self, found)
         if self._shared is None:
             self._shared = SharedSource(self.x)
         return self._shared.term(op, weight)
@@ -97,39 +99,51 @@ def compute(sources: Sequence[NativeSource], *, rectifies: bool) -> Tensor:
     numbers = {id(source): number for number, source in enumerate((*given, *nodes))}
     weights: list[Tensor | None] = []
     maps: list[Tensor] = []
-    pools: dict[Pool, int] = {}
-    planned: list[list[CellTerm]] = []
+    readings: list[tuple[Reading, ...]] = []
     for node in nodes:
-        assert isinstance(node.state, Node)
-        terms: list[CellTerm] = []
-        for weight, x in node.state.terms:
+        terms: list[Reading] = []
+        for weight, x in node.state.terms:  # type: ignore[union-attr]
             weights.append(weight)
             if isinstance(x, Tensor):
-                terms.append(MapTerm(len(maps)))
                 maps.append(x)
-                continue
-            state, candidate = numbers[id(x.source)], x.candidate
-            if candidate.pool is not None and candidate.bn is not None:
-                pool = replace(candidate.pool, state=state)
-                terms.append(PoolTerm(pools.setdefault(pool, len(pools)), candidate.bn))
+                terms.append(None)
             else:
-                terms.append(BlocksTerm(state, candidate.blocks) if candidate.blocks else StateTerm(state))
-        planned.append(terms)
-    cell = Cell(
-        leaves=len(given),
-        maps=len(maps),
-        nodes=planned,
-        pools=list(pools),
-        outputs=[numbers[id(source)] for source in sources],
-        rectifies=rectifies,
-        size=_size(nodes[0]),
-        is_training=any(node.state.is_training for node in nodes if isinstance(node.state, Node)),
-    )
+                terms.append((numbers[id(x.source)], x.candidate))
+        readings.append(tuple(terms))
+    is_training = any(node.state.is_training for node in nodes if isinstance(node.state, Node))
+    outputs = tuple(numbers[id(source)] for source in sources)
+    cell = sources[0].known.plan(tuple(readings), len(given), outputs, rectifies, _size(nodes[0]), is_training)
     one = next(weight for weight in weights if weight is not None).new_ones(())  # a noted term has a weight
     parameters = [p for block in cell.blocks for p in block.weights]
     weights_T = torch.stack([one if weight is None else weight for weight in weights])
     out: Tensor = _Cell.apply(cell, weights_T, *(source.x for source in given), *maps, *parameters)
     return out
+
+
+def fitted(fit: Fit, x: Tensor, *, rectifies: bool) -> Tensor:
+    """Return ``fit`` of ``x``, (B, C_in, H, W), after ReLU if ``rectifies``, and with its BatchNorm."""
+    out: Tensor = _Fit.apply(fit, rectifies, x, *fit.weights)
+    return out
+
+
+class _Fit(torch.autograd.Function):
+    """A map (B, C_in, H, W), then the weights of the convolutions -> the normalised output (B, C, H', W')."""
+
+    @staticmethod
+    def forward(ctx: Any, fit: Fit, rectifies: bool, x: Tensor, *weights: Tensor) -> Tensor:
+        (x,) = _channels_last([x])
+        out, rstd = fit.forward(x, weights, rectifies=rectifies)
+        ctx.fit, ctx.rectifies = fit, rectifies
+        ctx.save_for_backward(x, out, rstd, *weights)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, out, rstd, *weights = ctx.saved_tensors
+        x, out, grad = _channels_last([x, out, grad])
+        wants = ctx.needs_input_grad[2:]
+        return None, None, *ctx.fit.backward(grad, x, out, rstd.contiguous(), weights, rectifies=ctx.rectifies, wants=wants)
 
 
 class _Cell(torch.autograd.Function):

@@ -25,7 +25,7 @@ class Block:
     @property
     def weights(self) -> tuple[Tensor, Tensor]:
         """The depthwise (C, 1, K, K) and the pointwise (C, C, 1, 1) weights."""
-        return self.depthwise.weight, self.pointwise.weight
+        return self.depthwise._parameters["weight"], self.pointwise._parameters["weight"]  # type: ignore[return-value]
 
     @property
     def has_kernel(self) -> bool:
@@ -78,9 +78,9 @@ def is_alike(tensors: Iterable[Tensor], x: Tensor) -> bool:
     return all((each.dtype, each.device) == (x.dtype, x.device) for each in tensors)
 
 
-def bn_fits(bn: nn.BatchNorm2d, x: Tensor) -> bool:
-    """Whether a BatchNorm's buffers are of the precision, device and channels of ``x``."""
-    return bn.num_features == x.shape[1] and is_alike(_buffers(bn), x)
+def bn_fits(bn: nn.BatchNorm2d, x: Tensor, *, channels: int | None = None) -> bool:
+    """Whether a BatchNorm is of the precision and on the device of ``x``, and of its channels, or of ``channels``."""
+    return bn.num_features == (channels or x.shape[1]) and is_alike(_buffers(bn), x)
 
 
 def _buffers(bn: nn.BatchNorm2d) -> list[Tensor]:

@@ -6,7 +6,7 @@
 // Sums over the batch are taken in T over at most one image, and from there on in double.
 #pragma once
 
-#include "vectors.h"
+#include "matrix.h"
 
 extern "C" struct Geometry {
     int64_t batch, channels, height, width; // of the input
@@ -69,7 +69,7 @@ template <class T> struct Layer { // a block's geometry, and its weights in the 
 
 // Some rows of the image after scale, shift and ReLU, in blocks of channels, inside their padding.
 template <class T>
-void rectify(Layer<T> &layer, const T *image, int64_t full_width, bool shifts, int64_t first, int64_t last, Vec<T> *padded) {
+APART void rectify(Layer<T> &layer, const T *image, int64_t full_width, bool shifts, int64_t first, int64_t last, Vec<T> *padded) {
     constexpr int lanes = Vector<T>::lanes;
     const int64_t channels = layer.g.channels, padding = layer.g.padding, jump = layer.step * channels;
     const Vec<T> zero = {};
@@ -123,117 +123,11 @@ INLINE void convolve_row(const Vec<T> *in, int64_t columns, const Vec<T> *taps, 
 
 // The depthwise map of some rows: [block][pixel][lane].
 template <class T, int K, int S, int D>
-void depthwise(Layer<T> &layer, const Vec<T> *padded, int64_t first, int64_t last, Vec<T> *out, int64_t out_stride) {
+APART void depthwise(Layer<T> &layer, const Vec<T> *padded, int64_t first, int64_t last, Vec<T> *out, int64_t out_stride) {
     for (int64_t block = 0; block < layer.blocks; ++block)
         for (int64_t row = first; row < last; ++row)
             convolve_row<T, K, S, D>(padded + (block * layer.rows + row * S) * layer.columns, layer.columns, layer.taps.get() + block * K * K,
                                      out + block * out_stride + (row - first) * layer.g.out_width, layer.g.out_width);
-}
-
-// out[m][n] = sum_k a[k][m] b[k][n] for M pixels and N vectors of channels. `a` is [block][pixel][lane]; pixel m of the result starts
-// at out + at[m], its vectors of channels are `jump` scalars apart. `moments`, if not null: two vectors for each of out, to which its
-// sum over the pixels and that of its squares are added.
-template <class T, int M, int N>
-INLINE void multiply_block(const T *a, int64_t a_stride, int64_t depth, const Vec<T> *b, int64_t b_stride, T *out, const int64_t *at, int64_t jump,
-                           int64_t tail, Vec<T> *moments) {
-    constexpr int lanes = Vector<T>::lanes;
-    Vec<T> sum[M][N] = {};
-    for (int64_t block = 0, k = 0; k < depth; ++block) {
-        const T *from = a + block * a_stride;
-        const int64_t end = std::min<int64_t>(depth, k + lanes);
-        for (; k < end; ++k, ++from) {
-            Vec<T> right[N];
-#pragma GCC unroll 2
-            for (int n = 0; n < N; ++n) right[n] = b[k * b_stride + n];
-#pragma GCC unroll 6
-            for (int m = 0; m < M; ++m) {
-                const Vec<T> left = filled(from[m * lanes]);
-#pragma GCC unroll 2
-                for (int n = 0; n < N; ++n) sum[m][n] += left * right[n];
-            }
-        }
-    }
-#pragma GCC unroll 6
-    for (int m = 0; m < M; ++m) {
-#pragma GCC unroll 2
-        for (int n = 0; n < N; ++n) {
-            T *to = out + at[m] + n * jump;
-            if (n + 1 < N)
-                store(to, sum[m][n]);
-            else
-                store_some(to, sum[m][n], tail);
-        }
-    }
-    if (!moments) return;
-#pragma GCC unroll 2
-    for (int n = 0; n < N; ++n) {
-        Vec<T> ones = moments[2 * n], twos = moments[2 * n + 1];
-#pragma GCC unroll 6
-        for (int m = 0; m < M; ++m) ones += sum[m][n], twos += sum[m][n] * sum[m][n];
-        moments[2 * n] = ones, moments[2 * n + 1] = twos;
-    }
-}
-
-template <class T, int N>
-void multiply_columns(const T *a, int64_t a_stride, int64_t depth, const Vec<T> *b, int64_t b_stride, T *out, const int64_t *at, int64_t jump,
-                      int64_t tail, int64_t pixels, Vec<T> *moments) {
-    constexpr int lanes = Vector<T>::lanes;
-    int64_t m = 0;
-    for (; m + 6 <= pixels; m += 6) multiply_block<T, 6, N>(a + m * lanes, a_stride, depth, b, b_stride, out, at + m, jump, tail, moments);
-    for (; m + 4 <= pixels; m += 4) multiply_block<T, 4, N>(a + m * lanes, a_stride, depth, b, b_stride, out, at + m, jump, tail, moments);
-    for (; m < pixels; ++m) multiply_block<T, 1, N>(a + m * lanes, a_stride, depth, b, b_stride, out, at + m, jump, tail, moments);
-}
-
-template <class T>
-void multiply(const Vec<T> *a, int64_t a_stride, int64_t channels, Vec<T> *b, T *out, const int64_t *at, int64_t jump, int64_t pixels, bool whole,
-              Vec<T> *moments) {
-    constexpr int lanes = Vector<T>::lanes;
-    const int64_t blocks = (channels + lanes - 1) / lanes;
-    const T *left = reinterpret_cast<const T *>(a);
-    for (int64_t n = 0; n < blocks; n += 2) {
-        const int64_t pair = std::min<int64_t>(2, blocks - n), tail = whole ? lanes : std::min<int64_t>(lanes, channels - (n + pair - 1) * lanes);
-        if (pair == 2)
-            multiply_columns<T, 2>(left, a_stride * lanes, channels, b + n, blocks, out + n * jump, at, jump, tail, pixels, moments ? moments + 2 * n : nullptr);
-        else
-            multiply_columns<T, 1>(left, a_stride * lanes, channels, b + n, blocks, out + n * jump, at, jump, tail, pixels, moments ? moments + 2 * n : nullptr);
-    }
-}
-
-// sums[k][n] += sum_m a[m][k] b[m][n]: the gradient of the pointwise weights. Both operands are [block][pixel][lane].
-template <class T, int M, int N>
-INLINE void outer_block(const T *a, const Vec<T> *b, int64_t b_stride, int64_t pixels, Vec<T> *sums, int64_t sums_stride) {
-    constexpr int lanes = Vector<T>::lanes;
-    Vec<T> sum[M][N];
-#pragma GCC unroll 8
-    for (int m = 0; m < M; ++m)
-#pragma GCC unroll 2
-        for (int n = 0; n < N; ++n) sum[m][n] = sums[m * sums_stride + n];
-    for (int64_t pixel = 0; pixel < pixels; ++pixel) {
-        Vec<T> right[N];
-#pragma GCC unroll 2
-        for (int n = 0; n < N; ++n) right[n] = b[n * b_stride + pixel];
-#pragma GCC unroll 8
-        for (int m = 0; m < M; ++m) {
-            const Vec<T> left = filled(a[pixel * lanes + m]);
-#pragma GCC unroll 2
-            for (int n = 0; n < N; ++n) sum[m][n] += left * right[n];
-        }
-    }
-#pragma GCC unroll 8
-    for (int m = 0; m < M; ++m)
-#pragma GCC unroll 2
-        for (int n = 0; n < N; ++n) sums[m * sums_stride + n] = sum[m][n];
-}
-
-template <class T> void outer(const Vec<T> *a, const Vec<T> *b, int64_t stride, int64_t channels, int64_t pixels, Vec<T> *sums) {
-    constexpr int lanes = Vector<T>::lanes, M = lanes < 4 ? lanes : 4;
-    const int64_t blocks = (channels + lanes - 1) / lanes;
-    for (int64_t k = 0; k < channels; k += M) { // lanes behind the last channel are zero
-        const T *left = reinterpret_cast<const T *>(a + k / lanes * stride) + k % lanes;
-        int64_t n = 0;
-        for (; n + 2 <= blocks; n += 2) outer_block<T, M, 2>(left, b + n * stride, stride, pixels, sums + k * blocks + n, blocks);
-        if (n < blocks) outer_block<T, M, 1>(left, b + n * stride, stride, pixels, sums + k * blocks + n, blocks);
-    }
 }
 
 // sums[tap] += sum over some rows of image * gradient, for R rows of the kernel from `row` on.
@@ -273,7 +167,7 @@ INLINE void tap_rows(const Layer<T> &layer, const Vec<T> *padded, const Vec<T> *
 }
 
 template <class T, int K, int S, int D>
-void tap_gradients(const Layer<T> &layer, const Vec<T> *padded, const Vec<T> *grad, int64_t first, int64_t last, Vec<T> *sums) {
+APART void tap_gradients(const Layer<T> &layer, const Vec<T> *padded, const Vec<T> *grad, int64_t first, int64_t last, Vec<T> *sums) {
     constexpr int R = K == 3 ? 3 : K == 5 ? 2 : 1;
     for (int64_t block = 0; block < layer.blocks; ++block) {
         const Vec<T> *image = padded + block * layer.rows * layer.columns, *g = grad + block * layer.grad_rows * layer.grad_columns;
@@ -284,7 +178,7 @@ void tap_gradients(const Layer<T> &layer, const Vec<T> *padded, const Vec<T> *gr
 }
 
 // The gradient of the rectified image, inside its padding, for a strided convolution.
-template <class T, int K, int S, int D> void scatter(Layer<T> &layer, const Vec<T> *grad, Vec<T> *padded_grad) {
+template <class T, int K, int S, int D> APART void scatter(Layer<T> &layer, const Vec<T> *grad, Vec<T> *padded_grad) {
     std::memset(static_cast<void *>(padded_grad), 0, size_t(layer.blocks * layer.rows * layer.columns) * sizeof(Vec<T>));
     for (int64_t block = 0; block < layer.blocks; ++block) {
         const Vec<T> *taps = layer.taps.get() + block * K * K;
@@ -302,14 +196,14 @@ template <class T, int K, int S, int D> void scatter(Layer<T> &layer, const Vec<
 
 // The gradient of some rows of one block of channels of the rectified image, for a stride of one: [row][column].
 template <class T, int K, int D>
-void gather(const Layer<T> &layer, const Vec<T> *inner, const Vec<T> *taps, int64_t first, int64_t last, Vec<T> *out) {
+APART void gather(const Layer<T> &layer, const Vec<T> *inner, const Vec<T> *taps, int64_t first, int64_t last, Vec<T> *out) {
     for (int64_t row = first; row < last; ++row)
         convolve_row<T, K, 1, D>(inner + row * layer.grad_columns, layer.grad_columns, taps, out + (row - first) * layer.width, layer.width);
 }
 
 // Add it to where the pixels that were read came from.
 template <class T>
-void give(const Layer<T> &layer, const Vec<T> *from, int64_t from_stride, int64_t rows, T *to, int64_t row_stride, int64_t count, bool adds) {
+APART void give(const Layer<T> &layer, const Vec<T> *from, int64_t from_stride, int64_t rows, T *to, int64_t row_stride, int64_t count, bool adds) {
     const int64_t jump = layer.step * layer.g.channels;
     for (int64_t row = 0; row < rows; ++row)
         for (int64_t column = 0; column < layer.width; ++column) {
@@ -321,7 +215,7 @@ void give(const Layer<T> &layer, const Vec<T> *from, int64_t from_stride, int64_
 
 // Write it where the rectified image is positive, zero elsewhere, and sum it, and its product with the image less its mean.
 template <class T>
-void give_masked(const Layer<T> &layer, Vec<T> centre, const Vec<T> *from, int64_t from_stride, int64_t rows, const Vec<T> *rectified, const T *x, T *to,
+APART void give_masked(const Layer<T> &layer, Vec<T> centre, const Vec<T> *from, int64_t from_stride, int64_t rows, const Vec<T> *rectified, const T *x, T *to,
                  int64_t row_stride, int64_t count, double *sum, double *product) {
     constexpr int lanes = Vector<T>::lanes;
     const int64_t jump = layer.step * layer.g.channels;
@@ -335,6 +229,20 @@ void give_masked(const Layer<T> &layer, Vec<T> centre, const Vec<T> *from, int64
             ones += value, twos += value * (load_some(x + at, count) - centre);
         }
         for (int lane = 0; lane < lanes; ++lane) sum[lane] += ones[lane], product[lane] += twos[lane];
+    }
+}
+
+// The gradient ahead of the BatchNorm of some pixels, [block][pixel][lane]: of_grad * grad + of_y * y + constant.
+template <class T>
+APART void through_norm(const Layer<T> &layer, const T *grad, const T *y, int64_t pixels, const Vec<T> *of_grad, const Vec<T> *of_y, const Vec<T> *constant,
+                        Vec<T> *out, int64_t out_stride) {
+    const int64_t channels = layer.g.channels;
+    for (int64_t block = 0; block < layer.blocks; ++block) {
+        const Vec<T> u = of_grad[block], v = of_y[block], w = constant[block];
+        const int64_t count = layer.channels_of(block), start = block * Layer<T>::lanes;
+        Vec<T> *to = out + block * out_stride;
+        for (int64_t m = 0; m < pixels; ++m)
+            to[m] = u * load_some(grad + m * channels + start, count) + (v * load_some(y + m * channels + start, count) + w);
     }
 }
 
@@ -358,7 +266,7 @@ template <class T, int K, int S, int D> void forward(const Geometry &geometry, c
     for (int64_t m = 0; m < tile; ++m) at[size_t(m)] = m * channels;
     std::vector<double> sums(static_cast<size_t>(parts * 2 * padded_channels), 0.0);
     in_parts(g.batch, parts, [&](int64_t first, int64_t last, int64_t part) {
-        Buffer<T> padded(layer.blocks * layer.rows * layer.columns), map(layer.blocks * tile), moments(layer.blocks * 2);
+        Buffer<T> padded(layer.blocks * layer.rows * layer.columns), map(layer.blocks * tile, false), moments(layer.blocks * 2);
         double *sum = sums.data() + part * 2 * padded_channels, *square = sum + padded_channels;
         for (int64_t image = first; image < last; ++image) {
             int64_t ready = 0; // rows of the image; made when they are needed, while the cache still holds them
@@ -369,7 +277,7 @@ template <class T, int K, int S, int D> void forward(const Geometry &geometry, c
                 ready = needed;
                 depthwise<T, K, S, D>(layer, padded.get(), row, end, map.get(), tile);
                 T *y = static_cast<T *>(f.y) + (image * layer.out_pixels + row * g.out_width) * channels;
-                multiply(map.get(), tile, channels, layer.in_to_out.get(), y, at.data(), lanes, pixels, false, f.is_training ? moments.get() : nullptr);
+                multiply(map.get(), tile, channels, channels, layer.in_to_out.get(), y, at.data(), lanes, pixels, false, f.is_training ? moments.get() : nullptr);
                 if (!f.is_training) continue;
                 for (int64_t block = 0; block < layer.blocks; ++block) { // out of T before it grows long
                     Vec<T> *own = moments.get() + 2 * block;
@@ -428,8 +336,8 @@ template <class T, int K, int S, int D> void backward(const Geometry &geometry, 
     const size_t share = size_t(2 * padded_channels + channels * taps + channels * padded_channels);
     std::vector<double> sums(size_t(parts) * share, 0.0);
     in_parts(g.batch, parts, [&](int64_t first, int64_t last, int64_t part) {
-        Buffer<T> padded(layer.blocks * layer.rows * layer.columns), map(layer.blocks * tile), own(layer.blocks * tile);
-        Buffer<T> inner(layer.blocks * plane), back(S == 1 ? (layer.height + 1) * layer.width : layer.blocks * layer.rows * layer.columns);
+        Buffer<T> padded(layer.blocks * layer.rows * layer.columns), map(layer.blocks * tile, false), own(layer.blocks * tile, false);
+        Buffer<T> inner(layer.blocks * plane), back(S == 1 ? (layer.height + 1) * layer.width : layer.blocks * layer.rows * layer.columns, false);
         Buffer<T> of_taps(layer.blocks * taps), of_pointwise(padded_channels * layer.blocks);
         double *sum = sums.data() + size_t(part) * share, *product = sum + padded_channels, *of_depthwise = product + padded_channels,
                *into_pointwise = of_depthwise + channels * taps;
@@ -443,15 +351,9 @@ template <class T, int K, int S, int D> void backward(const Geometry &geometry, 
                 const int64_t end = std::min(row + tile_rows, g.out_height), pixels = (end - row) * g.out_width;
                 const int64_t offset = (image * layer.out_pixels + row * g.out_width) * channels;
                 const T *y = static_cast<const T *>(b.y) + offset, *grad = static_cast<const T *>(b.grad) + offset;
-                for (int64_t block = 0; block < layer.blocks; ++block) {
-                    const Vec<T> u = of_grad.get()[block], v = of_y.get()[block], w = constant.get()[block];
-                    const int64_t count = layer.channels_of(block), start = block * lanes;
-                    Vec<T> *to = own.get() + block * tile;
-                    for (int64_t m = 0; m < pixels; ++m)
-                        to[m] = u * load_some(grad + m * channels + start, count) + (v * load_some(y + m * channels + start, count) + w);
-                }
+                through_norm(layer, grad, y, pixels, of_grad.get(), of_y.get(), constant.get(), own.get(), tile);
                 T *into = inner.scalars() + ((row + layer.rim) * layer.grad_columns + layer.rim) * lanes;
-                multiply(own.get(), tile, channels, layer.out_to_in.get(), into, at.data(), plane * lanes, pixels, true, nullptr);
+                multiply(own.get(), tile, channels, channels, layer.out_to_in.get(), into, at.data(), plane * lanes, pixels, true, nullptr);
                 if (needs_image) {
                     const int64_t needed = layer.rows_before(end);
                     rectify(layer, x, geometry.width, b.in_mean != nullptr, ready, needed, padded.get());
@@ -460,7 +362,7 @@ template <class T, int K, int S, int D> void backward(const Geometry &geometry, 
                 if (b.grad_depthwise) {
                     tap_gradients<T, K, S, D>(layer, padded.get(), inner.get(), row, end, of_taps.get());
                     depthwise<T, K, S, D>(layer, padded.get(), row, end, map.get(), tile);
-                    outer<T>(map.get(), own.get(), tile, channels, pixels, of_pointwise.get());
+                    outer<T>(map.get(), own.get(), tile, channels, channels, pixels, of_pointwise.get());
                 }
                 const bool is_last = end == g.out_height;
                 if (S > 1 && !is_last) continue;

@@ -2,6 +2,7 @@
 // What library.py passes is declared here, field by field; numbers of several channels are in the order of the channels.
 
 #include "blocks.h"
+#include "fit.h"
 #include "pools.h"
 #include "sums.h"
 
@@ -64,6 +65,8 @@ template <class T> struct Cell {
     explicit Cell(const CellArguments &arguments) : a(arguments), channels(arguments.channels) {}
 
     int64_t pixels(const State &state) const { return a.batch * state.height * state.width; }
+    // How many maps as large as this state's the cache is to hold, from when they are written, or read, to when they are read again.
+    int64_t together(const State &state) const { return std::clamp<int64_t>(CACHED_BYTES / (pixels(state) * channels * int64_t(sizeof(T))), 2, 16); }
     static const T *map(const void *x) { return static_cast<const T *>(x); }
 
     Pool pool(const PoolArguments &p) const {
@@ -122,13 +125,13 @@ template <class T> struct Cell {
     }
 
     bool forward() const {
-        constexpr size_t together = 4; // maps that are added up while the cache still holds them
         for (int64_t i = 0; i < a.leaves; ++i) pools_of(i);
         const Term *term = a.term;
         std::vector<double> normal(static_cast<size_t>(2 * channels)), scales, shifts;
         std::vector<const void *> maps;
         for (int64_t i = 0; i < a.nodes; ++i) {
             const State &state = a.state[a.leaves + i];
+            const size_t most = size_t(together(state));
             bool adds = false;
             shifts.assign(size_t(channels), 0.0);
             const auto flush = [&] {
@@ -152,7 +155,7 @@ template <class T> struct Cell {
                     scales.push_back(rstd ? term->weight * rstd[c] : term->weight);
                     if (rstd) shifts[size_t(c)] -= term->weight * rstd[c] * mean[c];
                 }
-                if (maps.size() == together) flush();
+                if (maps.size() == most) flush();
             }
             if (!maps.empty() || !adds) flush();
             pools_of(a.leaves + i);
@@ -184,6 +187,27 @@ template <class T> struct Cell {
         std::vector<double> grad, product;
     };
 
+    const double *moments_of(const Term &t) const {
+        return t.kind == BLOCKS ? a.block[t.number + t.count - 1].moments : t.kind == POOL ? a.pool[t.number].moments : nullptr;
+    }
+
+    // The sums over the batch of a node's gradient, and of its product with what each of some terms read, less its mean.
+    std::vector<std::vector<double>> along_terms(const State &node, const Term *terms, int64_t count, double *grad_sum) const {
+        std::vector<std::vector<double>> sums(static_cast<size_t>(count), std::vector<double>(size_t(channels)));
+        std::vector<Product> of;
+        if (grad_sum) of.push_back({nullptr, nullptr, grad_sum});
+        for (int64_t k = 0; k < count; ++k) {
+            const Term &t = terms[k];
+            const void *read = t.kind == BLOCKS  ? a.block[t.number + t.count - 1].y
+                               : t.kind == POOL  ? a.pool[t.number].raw
+                               : t.kind == STATE ? a.state[t.number].x
+                                                 : a.map[t.number];
+            of.push_back({read, moments_of(t), sums[size_t(k)].data()});
+        }
+        products<T>(pixels(node), channels, node.grad, of, a.threads);
+        return sums;
+    }
+
     bool backward() const {
         const int64_t states = a.leaves + a.nodes;
         std::vector<char> has_rectified(static_cast<size_t>(states), 0);
@@ -191,28 +215,29 @@ template <class T> struct Cell {
         std::vector<const Term *> starts;
         const Term *term = a.term;
         for (int64_t i = 0; i < a.nodes; ++i) starts.push_back(term), term += a.terms[i];
-        std::vector<double> grad_sum(static_cast<size_t>(channels)), product(static_cast<size_t>(channels));
         for (int64_t i = a.nodes - 1; i >= 0; --i) {
             const State &state = a.state[a.leaves + i];
             finish(a.leaves + i, starts, has_rectified[size_t(a.leaves + i)], of_pool);
-            products<T>(pixels(state), channels, state.grad, nullptr, nullptr, grad_sum.data(), a.threads);
-            for (const Term *t = starts[size_t(i)]; t < starts[size_t(i)] + a.terms[i]; ++t) {
-                const void *read = t->kind == BLOCKS  ? a.block[t->number + t->count - 1].y
-                                   : t->kind == POOL  ? a.pool[t->number].raw
-                                   : t->kind == STATE ? a.state[t->number].x
-                                                      : a.map[t->number];
-                const double *moments = t->kind == BLOCKS ? a.block[t->number + t->count - 1].moments : t->kind == POOL ? a.pool[t->number].moments : nullptr;
-                products<T>(pixels(state), channels, state.grad, read, moments, product.data(), a.threads);
+            std::vector<double> grad_sum(static_cast<size_t>(channels), 0.0);
+            std::vector<std::vector<double>> product;
+            const Term *read = starts[size_t(i)], *const end = read + a.terms[i]; // terms up to `read` have their products
+            for (const Term *t = read, *from = read; t < end; ++t) {
+                if (t == read) {
+                    from = t, read = std::min(end, t + together(state));
+                    product = along_terms(state, from, read - from, from == starts[size_t(i)] ? grad_sum.data() : nullptr);
+                }
+                const double *moments = moments_of(*t);
+                const std::vector<double> &centred = product[size_t(t - from)];
                 double along = 0.0;
                 for (int64_t c = 0; c < channels; ++c) {
-                    const double own = moments ? moments[channels + c] * product[size_t(c)] : product[size_t(c)];
+                    const double own = moments ? moments[channels + c] * centred[size_t(c)] : centred[size_t(c)];
                     along += own;
                     if (t->kind != POOL) continue;
                     Sums &sums = of_pool[size_t(t->number)];
                     sums.grad[size_t(c)] += t->weight * grad_sum[size_t(c)], sums.product[size_t(c)] += t->weight * own;
                 }
                 a.grad_weight[t - a.term] = along;
-                if (t->kind == BLOCKS && !backward_blocks(*t, state, grad_sum, product, has_rectified)) return false;
+                if (t->kind == BLOCKS && !backward_blocks(*t, state, grad_sum, centred, has_rectified)) return false;
                 if (t->kind == MAP && a.grad_map[t->number]) {
                     const void *grad = state.grad;
                     const std::vector<double> by(static_cast<size_t>(channels), t->weight), zero(static_cast<size_t>(channels), 0.0);
@@ -237,8 +262,8 @@ template <class T> struct Cell {
         sums.insert(sums.end(), product.begin(), product.end());
         const void *along = node.grad;
         double weight = term.weight;
-        Buffer<T> between(stop < last ? pixels(node) * channels / Vector<T>::lanes + 1 : 0);
-        Buffer<T> unwanted(stop == first && !into ? pixels(a.state[term.state]) * channels / Vector<T>::lanes + 1 : 0);
+        Buffer<T> between(stop < last ? pixels(node) * channels / Vector<T>::lanes + 1 : 0, false);
+        Buffer<T> unwanted(stop == first && !into ? pixels(a.state[term.state]) * channels / Vector<T>::lanes + 1 : 0, false);
         for (int64_t k = last; k >= stop; --k) {
             const BlockArguments &b = a.block[k];
             const bool is_first = k == first;
@@ -319,5 +344,17 @@ int cell_backward_float32(const CellArguments *a) {
 }
 int cell_backward_float64(const CellArguments *a) {
     return guarded([&] { return Cell<double>(*a).backward(); });
+}
+int fit_forward_float32(const FitArguments *a) {
+    return guarded([&] { return Fit<float>(*a).forward(); });
+}
+int fit_forward_float64(const FitArguments *a) {
+    return guarded([&] { return Fit<double>(*a).forward(); });
+}
+int fit_backward_float32(const FitArguments *a) {
+    return guarded([&] { return Fit<float>(*a).backward(); });
+}
+int fit_backward_float64(const FitArguments *a) {
+    return guarded([&] { return Fit<double>(*a).backward(); });
 }
 }

@@ -4,69 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from ctypes import Array, c_int64, c_void_p
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from darts_core.ops.native.block import Block, is_alike
-from darts_core.ops.native.library import (
-    BlockArguments,
-    CellArguments,
-    PoolArguments,
-    StateArguments,
-    TermArguments,
-    array,
-    run,
-)
-
-_BLOCKS, _POOL, _STATE, _MAP = range(4)
-_NO_BUFFERS = (0, 0, 0, 0.0)  # and no momentum
-
-
-@dataclass(frozen=True)
-class BlocksTerm:
-    """One block, or two in a row, on a state."""
-
-    state: int
-    blocks: tuple[Block, ...]
-
-
-@dataclass(frozen=True)
-class PoolTerm:
-    """A pooled state after a BatchNorm of this term's own."""
-
-    pool: int
-    bn: nn.BatchNorm2d
-
-
-@dataclass(frozen=True)
-class StateTerm:
-    """A state as it is."""
-
-    state: int
-
-
-@dataclass(frozen=True)
-class MapTerm:
-    """A map that was computed elsewhere."""
-
-    map: int
-
-
-CellTerm = BlocksTerm | PoolTerm | StateTerm | MapTerm
-
-
-@dataclass(frozen=True)
-class Pool:
-    """A state's 3x3 maximum or mean, padding 1; ``eps`` is that of the BatchNorms after it."""
-
-    state: int
-    is_max: bool
-    stride: int
-    eps: float
+from darts_core.ops.native.library import CellArguments, run
+from darts_core.ops.native.packing import Packing
+from darts_core.ops.native.terms import BlocksTerm, CellTerm, Pool
 
 
 @dataclass(frozen=True)
@@ -95,11 +43,24 @@ class Cell:
     rectifies: bool
     size: tuple[int, int]
     is_training: bool
+    _packings: dict[Any, Packing] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    @property
+    @cached_property
     def blocks(self) -> list[Block]:
         """All blocks, term by term."""
         return [block for terms in self.nodes for term in terms if isinstance(term, BlocksTerm) for block in term.blocks]
+
+    def packing(self, leaves: Sequence[Tensor]) -> Packing:
+        """Return this cell's arguments as C reads them, for given states of these shapes."""
+        batch, channels, *_ = leaves[0].shape
+        sizes = tuple((x.shape[2], x.shape[3]) for x in leaves)
+        threads = torch.get_num_threads()
+        key = (batch, channels, sizes, threads)
+        if key not in self._packings:
+            self._packings[key] = Packing(
+                self.nodes, self.pools, self.outputs, size=self.size, sizes=sizes, batch=batch, channels=channels, threads=threads
+            )
+        return self._packings[key]
 
     def forward(
         self, weights: Sequence[float], leaves: Sequence[Tensor], maps: Sequence[Tensor], parameters: Sequence[Tensor]
@@ -181,110 +142,35 @@ class _Call:
     grad_maps: Sequence[Tensor | None] = ()
     grad_parameters: Sequence[Tensor | None] = ()
 
-    def __post_init__(self) -> None:
-        self.parameters = [p if p.is_contiguous() else p.detach().contiguous() for p in self.parameters]
-        self._sizes = [*((x.shape[2], x.shape[3]) for x in self.leaves), *[self.cell.size] * len(self.cell.nodes)]
-        self._threads = torch.get_num_threads()
-        self._channels = self.leaves[0].shape[1]
-        self._first_map, self._first_moments = self.kept.maps.data_ptr(), self.kept.moments.data_ptr()
-        self._map_bytes = self.kept.maps.stride(0) * self.kept.maps.element_size()
-        self._moments_bytes = self.kept.moments.stride(0) * self.kept.moments.element_size()
-        if not is_alike(self.parameters, self.kept.maps):
-            found = ", ".join(sorted({f"{p.dtype} on {p.device}" for p in self.parameters}))
-            raise ValueError(f"Weights have the precision of their maps, {self.kept.maps.dtype}, and are on the CPU. Got {found}.")
-
     def run(self, name: str) -> Tensor:
         """Call ``name``; return the gradients of the weights, (terms,) float64, which the backward pass fills in."""
-        grad_weights = torch.empty(len(self.weights), dtype=torch.float64, device=self.kept.maps.device)
-        cell = self.cell
-        terms, blocks, count = self._terms()
-        pools: list[Any] = []
-        for number, pool in enumerate(cell.pools, start=count):
-            pools += (pool.state, pool.is_max, pool.stride, pool.eps, self._map(len(cell.nodes) + number), self._moments(number))
+        cell, kept = self.cell, self.kept
+        held = [p if p.is_contiguous() else p.detach().contiguous() for p in self.parameters]
+        if not is_alike(held, kept.maps):
+            found = ", ".join(sorted({f"{p.dtype} on {p.device}" for p in held}))
+            raise ValueError(f"Weights have the precision of their maps, {kept.maps.dtype}, and are on the CPU. Got {found}.")
+        packed = cell.packing(self.leaves)
+        batch, channels, *_ = self.leaves[0].shape
+        first_moments, moments_bytes = kept.moments.data_ptr(), kept.moments.stride(0) * kept.moments.element_size()
+        first_map, map_bytes = kept.maps.data_ptr(), kept.maps.stride(0) * kept.maps.element_size()
+        maps = range(first_map, first_map + map_bytes * len(kept.maps), map_bytes)
+        moments = range(first_moments, first_moments + moments_bytes * len(kept.moments), moments_bytes)
+        nodes, end = len(cell.nodes), len(cell.nodes) + len(cell.blocks)
+        grad_weights = torch.empty(len(self.weights), dtype=torch.float64, device=kept.maps.device)
         arguments = CellArguments(
-            self.leaves[0].shape[0],
-            self._channels,
-            self._threads,
-            int(cell.is_training),
-            cell.leaves,
-            len(cell.nodes),
-            len(cell.outputs),
-            int(cell.rectifies),
-            array(StateArguments, self._states()),
+            *(batch, channels, torch.get_num_threads(), int(cell.is_training), cell.leaves, nodes, len(cell.outputs), int(cell.rectifies)),
+            packed.states([*(x.data_ptr() for x in self.leaves), *maps[:nodes]], [pointer(x) for x in self.grad_states]),
             _list(c_int64, [len(terms) for terms in cell.nodes]),
-            array(TermArguments, terms),
-            array(BlockArguments, blocks),
+            packed.terms(self.weights, dtype=kept.maps.dtype),
+            packed.blocks(held, [pointer(g) for g in self.grad_parameters], maps[nodes:end], moments[: end - nodes], dtype=kept.maps.dtype),
             len(cell.pools),
-            array(PoolArguments, pools),
+            packed.pools(maps[end:], moments[end - nodes :]),
             _list(c_void_p, [x.data_ptr() for x in self.maps]),
             _list(c_void_p, [pointer(g) for g in self.grad_maps]),
-            pointer(self.out),
-            pointer(self.grad),
-            grad_weights.data_ptr(),
+            *(pointer(self.out), pointer(self.grad), grad_weights.data_ptr()),
         )
-        run(name, self.kept.maps.dtype, arguments)
+        run(name, kept.maps.dtype, arguments)
         return grad_weights
-
-    def _map(self, number: int) -> int:
-        return self._first_map + number * self._map_bytes
-
-    def _moments(self, number: int) -> int:
-        return self._first_moments + number * self._moments_bytes
-
-    def _states(self) -> list[int]:
-        places = {state: place for place, state in enumerate(self.cell.outputs)}
-        xs = [*(x.data_ptr() for x in self.leaves), *(self._map(i) for i in range(len(self.cell.nodes)))]
-        grads = self.grad_states or [None] * len(xs)
-        values: list[int] = []
-        for state, (x, size, grad) in enumerate(zip(xs, self._sizes, grads)):
-            values += (x, *size, places.get(state, -1), pointer(grad))
-        return values
-
-    def _terms(self) -> tuple[list[Any], list[Any], int]:
-        """Return the values of all terms' fields, those of all blocks', and how many blocks there are."""
-        terms: list[Any] = []
-        blocks: list[Any] = []
-        count = 0
-        for weight, term in zip(self.weights, chain.from_iterable(self.cell.nodes)):
-            if isinstance(term, BlocksTerm):
-                terms += (_BLOCKS, count, len(term.blocks), term.state, weight, *_NO_BUFFERS)
-                size = self._sizes[term.state]
-                for block in term.blocks:
-                    blocks += self._block(block, count, size)
-                    size = self.cell.size
-                    count += 1
-            elif isinstance(term, PoolTerm):
-                terms += (_POOL, term.pool, 0, 0, weight, *self._buffers(term.bn), term.bn.momentum)
-            else:
-                kind, number = (_STATE, term.state) if isinstance(term, StateTerm) else (_MAP, term.map)
-                terms += (kind, number, 0, 0, weight, *_NO_BUFFERS)
-        return terms, blocks, count
-
-    def _block(self, block: Block, number: int, size: tuple[int, int]) -> tuple[Any, ...]:
-        *shape, out_height, out_width = block.geometry(size)
-        if (out_height, out_width) != self.cell.size:
-            raise ValueError(f"All terms of a cell's nodes have one size. Expected {self.cell.size}, got another from {block.depthwise}.")
-        channels, (depthwise, pointwise) = self._channels, self.parameters[2 * number : 2 * number + 2]
-        if depthwise.numel() != channels * shape[0] ** 2 or pointwise.numel() != channels**2:
-            raise ValueError(f"Weights fit {channels} channels. Got {tuple(depthwise.shape)} and {tuple(pointwise.shape)}.")
-        bn, grads = block.bn, self.grad_parameters[2 * number : 2 * number + 2] or (None, None)
-        return (
-            *(self.leaves[0].shape[0], channels, *size, *shape, out_height, out_width, self._threads),
-            *(depthwise.data_ptr(), pointwise.data_ptr()),
-            *self._buffers(bn),
-            *(bn.eps, bn.momentum, bn.training),
-            *(self._map(len(self.cell.nodes) + number), self._moments(number)),
-            *(pointer(grads[0]), pointer(grads[1])),
-        )
-
-    def _buffers(self, bn: nn.BatchNorm2d) -> tuple[int, int, int]:
-        mean, variance, tracked = bn.running_mean, bn.running_var, bn.num_batches_tracked
-        if mean is None or variance is None:
-            raise ValueError(f"{bn} has buffers as long as its supernet is trained. Got none.")
-        if not mean.dtype == variance.dtype == self.kept.maps.dtype or not mean.numel() == variance.numel() == self._channels:
-            found = f"{tuple(mean.shape)} {mean.dtype} and {tuple(variance.shape)} {variance.dtype}"
-            raise ValueError(f"Buffers fit their maps, {self._channels} channels of {self.kept.maps.dtype}. Got {found}.")
-        return mean.data_ptr(), variance.data_ptr(), pointer(tracked)
 
 
 def pointer(x: Tensor | None) -> int:

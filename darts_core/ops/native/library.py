@@ -80,17 +80,47 @@ class CellArguments(Structure):
     ]
 
 
+class Projection(Structure):
+    """A convolution of one pixel."""
+
+    _fields_ = [("weight", c_void_p), ("grad_weight", c_void_p), ("channels", c_int64), ("start", c_int64)]
+
+
+class FitArguments(Structure):
+    """Convolutions of one pixel side by side, and their BatchNorm."""
+
+    _fields_ = [
+        *((name, c_int64) for name in ("batch", "channels_in", "height", "width", "channels", "step", "out_height", "out_width")),
+        *((name, c_int64) for name in ("threads", "is_training", "rectifies", "projections")),
+        ("projection", POINTER(Projection)),
+        *((name, c_void_p) for name in ("x", "y", "running_mean", "running_var", "tracked")),
+        ("eps", c_double),
+        ("momentum", c_double),
+        *((name, c_void_p) for name in ("rstd", "grad", "grad_x")),
+    ]
+
+
+FUNCTIONS: dict[str, type[Structure]] = {
+    "cell_forward": CellArguments,
+    "cell_backward": CellArguments,
+    "fit_forward": FitArguments,
+    "fit_backward": FitArguments,
+}
 _LETTERS = {c_int64: "q", c_void_p: "P", c_double: "d"}
 
 
 @cache
-def _letters(kind: type[Structure]) -> str:
-    return "".join(_LETTERS[of] if of in _LETTERS else _letters(of) for _, of, *_ in kind._fields_)
+def fields_of(kind: type[Structure]) -> tuple[tuple[str, str], ...]:
+    """Return the name of each field and its letter in :mod:`struct`, those of an inner structure in its place."""
+    found: list[tuple[str, str]] = []
+    for name, of, *_ in kind._fields_:
+        found += [(name, _LETTERS[of])] if of in _LETTERS else fields_of(of)
+    return tuple(found)
 
 
 def array(kind: type[Structure], values: Sequence[Any]) -> Array[Any]:
     """Return an array of ``kind`` from the values of its fields, element after element; a null pointer is 0. Far quicker than ctypes."""
-    letters = _letters(kind)
+    letters = "".join(letter for _, letter in fields_of(kind))
     count = len(values) // len(letters)
     return (kind * count).from_buffer_copy(struct.pack(letters * count, *values))
 
@@ -100,9 +130,9 @@ def library() -> ctypes.CDLL:
     """Return the loaded kernels, built on first use. Raises BuildError."""
     loaded = load_library(SOURCE)
     for suffix in SUFFIXES.values():
-        for name in ("cell_forward", "cell_backward"):
+        for name, arguments in FUNCTIONS.items():
             try:
-                getattr(loaded, f"{name}_{suffix}").argtypes = [POINTER(CellArguments)]
+                getattr(loaded, f"{name}_{suffix}").argtypes = [POINTER(arguments)]
             except AttributeError as error:
                 raise BuildError(f"{loaded._name} is another library: {error}") from error
     return loaded
@@ -117,8 +147,8 @@ def is_available() -> bool:
     return True
 
 
-def run(name: str, dtype: torch.dtype, arguments: CellArguments) -> None:
-    """Call ``name`` (cell_forward or cell_backward). Raises RuntimeError."""
+def run(name: str, dtype: torch.dtype, arguments: Structure) -> None:
+    """Call ``name``, one of ``FUNCTIONS``. Raises RuntimeError."""
     outcome = getattr(library(), f"{name}_{SUFFIXES[dtype]}")(ctypes.byref(arguments))
     if outcome:
         raise RuntimeError(f"native kernels, {name}: {OUTCOMES.get(outcome, outcome)}.")

@@ -43,43 +43,58 @@ void weighted_sum(int64_t pixels, int64_t channels, int64_t count, const void *c
     }
 }
 
-// sums[c] = sum_p grad[p][c] * (map[p][c] - mean[c]). Without a mean that is zero, without a map the other factor is one.
-template <class T>
-void products(int64_t pixels, int64_t channels, const void *grad, const void *map, const double *mean, double *sums, int64_t threads) {
+// Of one block of channels, `some` of them, over `size` pixels: the sum of g * (x - centre), or of g without x.
+template <class T> APART Vec<T> product_of(const T *g, const T *x, Vec<T> centre, int64_t channels, int64_t some, int64_t size) {
+    Vec<T> sum[4] = {};
+    int64_t p = 0;
+    if (some == Vector<T>::lanes) {
+        for (; p + 4 <= size; p += 4)
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; ++i) sum[i] += x ? load(g + (p + i) * channels) * (load(x + (p + i) * channels) - centre) : load(g + (p + i) * channels);
+    }
+    for (; p < size; ++p) {
+        const Vec<T> own = load_some(g + p * channels, some);
+        sum[0] += x ? own * (load_some(x + p * channels, some) - centre) : own;
+    }
+    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
+struct Product {
+    const void *map;    // or null: the other factor is one
+    const double *mean; // of the map, (channels,), or null: zero
+    double *sums;       // (channels,)
+};
+
+// sums[c] = sum_p grad[p][c] * (map[p][c] - mean[c]), for several maps while the cache holds a part of the gradient.
+template <class T> void products(int64_t pixels, int64_t channels, const void *grad, const std::vector<Product> &of, int64_t threads) {
     constexpr int lanes = Vector<T>::lanes;
     const int64_t blocks = (channels + lanes - 1) / lanes, tile = std::max<int64_t>(16, 4096 / channels), tiles = (pixels + tile - 1) / tile;
-    const int64_t parts = parts_of(tiles, threads), padded = blocks * lanes;
-    std::vector<double> partial(size_t(parts * padded), 0.0);
-    Buffer<T> centres(blocks);
-    for (int64_t c = 0; c < channels && mean; ++c) centres.scalars()[c] = T(mean[c]);
+    const int64_t parts = parts_of(tiles, threads), padded = blocks * lanes, count = int64_t(of.size());
+    std::vector<double> partial(size_t(parts * count * padded), 0.0);
+    Buffer<T> centres(count * blocks);
+    for (int64_t k = 0; k < count; ++k)
+        for (int64_t c = 0; c < channels && of[size_t(k)].mean; ++c) centres.scalars()[k * padded + c] = T(of[size_t(k)].mean[c]);
     in_parts(tiles, parts, [&](int64_t first, int64_t last, int64_t part) {
         for (int64_t t = first; t < last; ++t) {
             const int64_t start = t * tile, size = std::min(tile, pixels - start);
-            for (int64_t block = 0; block < blocks; ++block) {
-                const int64_t some = std::min<int64_t>(lanes, channels - block * lanes), at = start * channels + block * lanes;
-                const T *g = static_cast<const T *>(grad) + at, *x = map ? static_cast<const T *>(map) + at : nullptr;
-                const Vec<T> centre = centres.get()[block];
-                Vec<T> sum[4] = {};
-                int64_t p = 0;
-                if (some == lanes) {
-                    for (; p + 4 <= size; p += 4)
-#pragma GCC unroll 4
-                        for (int i = 0; i < 4; ++i)
-                            sum[i] += x ? load(g + (p + i) * channels) * (load(x + (p + i) * channels) - centre) : load(g + (p + i) * channels);
+            for (int64_t k = 0; k < count; ++k) {
+                const T *map = static_cast<const T *>(of[size_t(k)].map);
+                double *sums = partial.data() + (part * count + k) * padded;
+                for (int64_t block = 0; block < blocks; ++block) {
+                    const int64_t at = start * channels + block * lanes;
+                    const Vec<T> all = product_of<T>(static_cast<const T *>(grad) + at, map ? map + at : nullptr, centres.get()[k * blocks + block], channels,
+                                                     std::min<int64_t>(lanes, channels - block * lanes), size);
+                    for (int lane = 0; lane < lanes; ++lane) sums[block * lanes + lane] += all[lane];
                 }
-                for (; p < size; ++p) {
-                    const Vec<T> own = load_some(g + p * channels, some);
-                    sum[0] += x ? own * (load_some(x + p * channels, some) - centre) : own;
-                }
-                const Vec<T> all = (sum[0] + sum[1]) + (sum[2] + sum[3]);
-                for (int lane = 0; lane < lanes; ++lane) partial[size_t(part * padded + block * lanes + lane)] += all[lane];
             }
         }
     });
-    for (int64_t c = 0; c < channels; ++c) {
-        sums[c] = 0.0;
-        for (int64_t part = 0; part < parts; ++part) sums[c] += partial[size_t(part * padded + c)];
-    }
+    for (int64_t k = 0; k < count; ++k)
+        for (int64_t c = 0; c < channels; ++c) {
+            double sum = 0.0;
+            for (int64_t part = 0; part < parts; ++part) sum += partial[size_t((part * count + k) * padded + c)];
+            of[size_t(k)].sums[c] = sum;
+        }
 }
 
 } // namespace

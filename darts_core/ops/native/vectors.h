@@ -21,10 +21,13 @@
 #define VECTOR_BYTES 16
 #endif
 #define INLINE inline __attribute__((always_inline))
+// Loops over a tile stay functions of their own: inside a larger one the compiler runs out of registers for them.
+#define APART __attribute__((noinline))
 
 namespace {
 
 constexpr int PIXELS_A_TILE = 96; // a tile's maps of 64 channels are 24 KiB each
+constexpr int64_t CACHED_BYTES = 8 << 20; // of maps that the last cache is trusted to hold
 constexpr int SLACK = 32;         // vectors behind a buffer that a block of pixels may touch
 
 template <class T> struct Vector {
@@ -50,13 +53,13 @@ template <class T> INLINE void store_some(T *to, Vec<T> value, int64_t count) {
 }
 template <class T> INLINE Vec<T> filled(T value) { return value - Vec<T>{}; } // not "+", which would change -0.0 and so cost an addition
 
-template <class T> class Buffer { // aligned and zeroed
+template <class T> class Buffer { // aligned, and zeroed if need be
   public:
-    explicit Buffer(int64_t vectors) {
+    explicit Buffer(int64_t vectors, bool zeroes = true) {
         const size_t bytes = size_t(vectors + SLACK) * VECTOR_BYTES;
         data_ = static_cast<Vec<T> *>(std::aligned_alloc(64, (bytes + 63) / 64 * 64));
         if (!data_) throw std::bad_alloc();
-        std::memset(static_cast<void *>(data_), 0, bytes);
+        if (zeroes) std::memset(static_cast<void *>(data_), 0, bytes);
     }
     ~Buffer() { std::free(data_); }
     Buffer(const Buffer &) = delete;
