@@ -66,6 +66,7 @@ def search_architecture(
             cfg=cfg.search,
             device=place,
             progress="auto" if verbose else "off",
+            generator=stream(cfg.seed, "search perturbation"),
         )
 
 

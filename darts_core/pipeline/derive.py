@@ -30,6 +30,7 @@ def run(stage: Stage) -> None:
     counts.to_csv(stage.reports / "operations.csv", index=False)
     edges = {cell_type: genotype.cell(cell_type).edges for cell_type in CELL_TYPES}
     stage.metrics({f"{cell_type}_skips": sum(edge.op == "skip_connect" for _, edge in edges[cell_type]) for cell_type in CELL_TYPES})
+    log.info("derived by: %s", genotype.rule)
     for cell_type in CELL_TYPES:
         draw_cell(genotype, cell_type, stage.reports, f"cell_{cell_type}")
         log.info("%s", describe_cell(genotype, cell_type))

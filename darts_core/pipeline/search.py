@@ -73,6 +73,7 @@ def search_cell(cfg: Config, prepared: Prepared, session: Session, *, stage: Sta
         progress=session.progress,
         log=stage.tracker.log,
         checkpoint=checkpoint,
+        generator=stream(cfg.seed, "search perturbation"),
     )
 
 
@@ -111,7 +112,7 @@ def _save(result: SearchResult, stage: Stage) -> None:
         "search_train_acc": "train_acc",
         "search_train_loss": "train_loss",
     }
-    alike = [key for key in ("entropy_normal", "entropy_reduce", "skip_share") if key in last]
+    alike = [key for key in ("entropy_normal", "entropy_reduce", "skip_share", "parameterless_normal", "collapsed") if key in last]
     stage.metrics({**{key: last[name] for key, name in named.items()}, **{f"search_{key}": last[key] for key in alike}})
     stage.epochs(result.costs, prefix="search", total="search_epochs_s")
     save_tables(result.history, result.alphas, result.costs, stage.reports)

@@ -11,12 +11,29 @@ def softmax(alpha_EO: Tensor) -> Weights:
     return Weights(op_EO=alpha_EO.softmax(dim=-1))
 
 
-def softmax_edges(beta_E: Tensor) -> Tensor:
-    """Weigh the edges of each node by a softmax over them (PC-DARTS, arXiv:1907.05737, equation 4).
+def sigmoid_gates(alpha_EO: Tensor) -> Weights:
+    """Weigh each operation by a gate of its own, which takes nothing from the others (FairDARTS, arXiv:1911.12126)."""
+    return Weights(op_EO=alpha_EO.sigmoid())
 
-    Edges come node by node, 2 + 3 + ... of them.
-    """
-    counts: list[int] = []
-    while sum(counts) < len(beta_E):
-        counts.append(len(counts) + 2)
-    return torch.cat([part.softmax(dim=0) for part in beta_E.split(counts)])
+
+def simplex(theta_EO: Tensor) -> Weights:
+    """Take the parameters as the weights that they are (GAEA, arXiv:2004.07802)."""
+    return Weights(op_EO=theta_EO)
+
+
+def simplex_edges(theta_E: Tensor) -> Tensor:
+    """Take the parameters as the weights of the edges that they are (GAEA, arXiv:2004.07802)."""
+    return theta_E
+
+
+def softmax_edges(beta_E: Tensor) -> Tensor:
+    """Weigh the edges of each node by a softmax over them (PC-DARTS, arXiv:1907.05737, equation 4)."""
+    return torch.cat([part.softmax(dim=0) for part in beta_E.split(node_sizes(len(beta_E)))])
+
+
+def node_sizes(edges: int) -> list[int]:
+    """Return how many edges lead to each node: they come node by node, 2 + 3 + ... of them."""
+    sizes: list[int] = []
+    while sum(sizes) < edges:
+        sizes.append(len(sizes) + 2)
+    return sizes

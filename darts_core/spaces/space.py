@@ -65,6 +65,7 @@ class CellSpace:
         generator: torch.Generator,
         relax_edges: EdgeRelaxation | None = None,
         channel_proportion: int = 1,
+        auxiliary_skips: bool = False,
     ) -> Supernet:
         """Return the relaxed network; alpha is drawn from ``generator``, the weights from torch's default one."""
         return Supernet(
@@ -80,6 +81,7 @@ class CellSpace:
             generator=generator,
             relax_edges=relax_edges,
             channel_proportion=channel_proportion,
+            auxiliary_skips=auxiliary_skips,
         )
 
     def network(

@@ -47,38 +47,76 @@ class SearchCell(nn.Module):
             nn.ModuleDict({name: candidate(name, width, stride=self._stride(src)) for name in primitives}) for src, _ in sources(nodes)
         )
 
+        self.auxiliary_skips: nn.ModuleList | None = None
+
+    def add_auxiliary_skips(self, width: int) -> None:
+        """Give every edge a skip connection outside alpha, on ``width`` channels."""
+        self.auxiliary_skips = nn.ModuleList(candidate("skip_connect", width, stride=self._stride(src)) for src, _ in sources(self.nodes))
+
     def _stride(self, src: int) -> int:
         return 2 if self.is_reduction and src < 2 else 1
 
     def forward(
-        self, s0: Tensor, s1: Tensor, weight_EO: Tensor, edge_E: Tensor | None = None, *, backend: Backend, is_last: bool
+        self,
+        s0: Tensor,
+        s1: Tensor,
+        weight_EO: Tensor,
+        edge_E: Tensor | None = None,
+        *,
+        backend: Backend,
+        is_last: bool,
+        auxiliary: Tensor | None = None,
     ) -> Tensor:
-        """Return the concatenation of the cell's nodes; ``weight_EO`` weighs the operations of each edge, ``edge_E`` the edges."""
+        """Return the concatenation of the cell's nodes; ``weight_EO`` weighs the operations of each edge, ``edge_E`` the edges.
+
+        ``auxiliary`` (a scalar) weighs the skip connections outside alpha, where there are any.
+        """
         if edge_E is not None:
             weight_EO = weight_EO * edge_E.unsqueeze(1)
+        skips = self._skips(auxiliary, edge_E)
         inputs = [backend.preprocess(block, s) for block, s in ((self.preprocess0, s0), (self.preprocess1, s1))]
         if self.channel_proportion > 1:
-            return self._partial(inputs, weight_EO, edge_E, backend=backend, is_last=is_last)
+            return self._partial(inputs, weight_EO, edge_E, skips, backend=backend, is_last=is_last)
         states = [backend.source(x) for x in inputs]
-        edges = iter(zip(self.edges, weight_EO.unbind()))
+        edges = iter(zip(self.edges, weight_EO.unbind(), skips))
         for node in range(self.nodes):
             terms: list[Term] = []
             for src in range(node + 2):
-                edge, weight_O = next(edges)
+                edge, weight_O, skip = next(edges)
                 terms.extend(self.mixed(edge, states[src], weight_O))  # type: ignore[arg-type]
+                if skip is not None:
+                    terms.append(states[src].term(*skip))
             states.append(backend.source(backend.total(terms)))
         return backend.leave(states[2:], is_last=is_last)
 
-    def _partial(self, inputs: list[Tensor], weight_EO: Tensor, edge_E: Tensor | None, *, backend: Backend, is_last: bool) -> Tensor:
+    def _skips(self, auxiliary: Tensor | None, edge_E: Tensor | None) -> Sequence[tuple[nn.Module, Tensor] | None]:
+        """Return for each edge its skip connection outside alpha and what weighs it, or None."""
+        if self.auxiliary_skips is None or auxiliary is None:
+            return [None] * len(self.edges)
+        weights = [auxiliary] * len(self.edges) if edge_E is None else (auxiliary * edge_E).unbind()
+        return list(zip(self.auxiliary_skips, weights))
+
+    def _partial(
+        self,
+        inputs: list[Tensor],
+        weight_EO: Tensor,
+        edge_E: Tensor | None,
+        skips: Sequence[tuple[nn.Module, Tensor] | None],
+        *,
+        backend: Backend,
+        is_last: bool,
+    ) -> Tensor:
         states = [PartialState(x, backend, self.channel_proportion) for x in inputs]
         passing_E = weight_EO.new_ones(len(self.edges)) if edge_E is None else edge_E
-        edges = iter(zip(self.edges, weight_EO.unbind(), passing_E.unbind()))
+        edges = iter(zip(self.edges, weight_EO.unbind(), passing_E.unbind(), skips))
         for node in range(self.nodes):
             terms: list[Term] = []
             passing: list[Term] = []
             for src in range(node + 2):
-                edge, weight_O, weight = next(edges)
+                edge, weight_O, weight, skip = next(edges)
                 terms.extend(self.mixed(edge, states[src].active, weight_O))  # type: ignore[arg-type]
+                if skip is not None:
+                    terms.append(states[src].active.term(*skip))
                 passing.append((weight, states[src].rest(stride=self._stride(src))))
             active = backend.source(backend.total(terms)).x
             states.append(PartialState(joined(active, backend.total(passing), self.channel_proportion), backend, self.channel_proportion))

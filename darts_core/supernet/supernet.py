@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -37,7 +37,8 @@ class Supernet(nn.Module):
 
     ``relax`` turns ``alpha_EO`` into weights, ``mixed`` says how an edge spends them; with ``relax_edges`` there is a ``beta_E`` for each
     cell type, too. Candidates see one of ``channel_proportion`` channels. Images from 8 to 224 pixels, odd sizes too.
-    ``use`` chooses how it is computed; until then it is the published forward.
+    With ``auxiliary_skips`` every edge has a skip connection more, outside alpha, weighed by the scalar ``auxiliary_weight`` (DARTS-,
+    arXiv:2009.01027), which the search lets decay. ``use`` chooses how it is computed; until then it is the published forward.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Supernet(nn.Module):
         generator: torch.Generator,
         relax_edges: EdgeRelaxation | None = None,
         channel_proportion: int = 1,
+        auxiliary_skips: bool = False,
     ) -> None:
         super().__init__()
         self.primitives = tuple(primitives)
@@ -74,8 +76,13 @@ class Supernet(nn.Module):
             SearchCell(self.primitives, nodes, plan, mixed=mixed, channel_proportion=channel_proportion) for plan in plans
         )
         self.classifier = nn.Linear(plans[-1].channels * nodes, num_classes)
+        self.auxiliary_weight: Tensor | None
+        self.register_buffer("auxiliary_weight", torch.ones(()) if auxiliary_skips else None)
+        for plan, cell in zip(plans if auxiliary_skips else (), self.cells):  # last, so that all other weights are drawn alike without them
+            cell.add_auxiliary_skips(plan.channels // channel_proportion)  # type: ignore[operator]
         self.backend: Backend = Reference()
         self.is_lean = False
+        self._imposed: Mapping[str, Tensor] | None = None
         self.backend.prepare(self, torch.device("cpu"))
 
     def use(self, backend: Backend, device: torch.device, *, is_lean: bool = False) -> None:
@@ -87,10 +94,11 @@ class Supernet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (B, C_in, H, W) to logits (B, K)."""
-        weights = {cell_type: (self.relax(self.arch.get(cell_type)).op_EO, self._edges(cell_type)) for cell_type in CELL_TYPES}
+        op_weights = self.op_weights() if self._imposed is None else self._imposed
+        weights = {cell_type: (op_weights[cell_type], self._edges(cell_type)) for cell_type in CELL_TYPES}
         s0, s1 = self._enter(*self.stem(x))
         for number, (cell_type, cell) in enumerate(zip(self.cell_types, self.cells), start=1):
-            compute = partial(cell, backend=self.backend, is_last=number == len(self.cells))
+            compute = partial(cell, backend=self.backend, is_last=number == len(self.cells), auxiliary=self.auxiliary_weight)
             inputs = (s0, s1, *weights[cell_type])
             s0, s1 = s1, recomputed(cell, compute, *inputs) if self.is_lean and torch.is_grad_enabled() else compute(*inputs)
         return self.classifier(pooled(s1))
@@ -112,6 +120,23 @@ class Supernet(nn.Module):
         finally:
             self.backend = backend
 
+    @contextmanager
+    def weighing(self, op_EO: Mapping[str, Tensor]) -> Iterator[None]:
+        """Within, forward passes weigh the operations of each cell type by ``op_EO``, whatever alpha says."""
+        before, self._imposed = self._imposed, op_EO
+        try:
+            yield
+        finally:
+            self._imposed = before
+
+    def op_alphas(self) -> dict[str, Tensor]:
+        """Return the operations' ``alpha_EO`` of each cell type."""
+        return {cell_type: self.arch.get(cell_type) for cell_type in CELL_TYPES}
+
+    def op_weights(self) -> dict[str, Tensor]:
+        """Return what the relaxation makes of alpha, ``op_EO`` of each cell type, as a forward pass uses it."""
+        return {cell_type: self.relax(alpha_EO).op_EO for cell_type, alpha_EO in self.op_alphas().items()}
+
     def arch_parameters(self) -> list[nn.Parameter]:
         """Return the architecture parameters, which only the arch step moves."""
         return list(self.arch.parameters())
@@ -132,13 +157,13 @@ class Supernet(nn.Module):
     def mixture(self) -> dict[str, Tensor]:
         """Return the present weights ``op_EO`` of each cell type, detached, on the CPU."""
         with torch.no_grad():
-            return {cell_type: self.relax(self.arch.get(cell_type)).op_EO.detach().cpu() for cell_type in CELL_TYPES}
+            return {cell_type: op_EO.detach().cpu().clone() for cell_type, op_EO in self.op_weights().items()}
 
     def edge_mixture(self) -> dict[str, Tensor]:
         """Return the present weights ``edge_E`` of each cell type, detached, on the CPU; none where edges have no weights."""
         with torch.no_grad():
             found = {cell_type: self._edges(cell_type) for cell_type in CELL_TYPES}
-        return {cell_type: edge_E.detach().cpu() for cell_type, edge_E in found.items() if edge_E is not None}
+        return {cell_type: edge_E.detach().cpu().clone() for cell_type, edge_E in found.items() if edge_E is not None}
 
 
 def _of_edges(cell_type: str) -> str:

@@ -1,6 +1,5 @@
 """Every method in every space: three steps, what they move, and a genotype that can be built."""
 
-import itertools
 import json
 import typing
 
@@ -17,9 +16,16 @@ SMALL = {"init_channels": 4, "layers": 3, "nodes": 2}
 
 
 def choices(registry, name):
-    """Every combination of the options that are a choice between words; the others keep their defaults."""
-    options = {key: typing.get_args(hint) for key, hint in registry.types(name).items() if typing.get_origin(hint) is typing.Literal}
-    return [dict(zip(options, values)) for values in itertools.product(*options.values())]
+    """The defaults, then every other word of every option that is a choice between words, one option at a time."""
+    hints, options = registry.types(name), registry.options(name)
+    words = [(key, word) for key, option in options.items() for word in words_of(hints[key]) if word != option.default]
+    return [{}, *({key: word} for key, word in words)]
+
+
+def words_of(hint):
+    if typing.get_origin(hint) is typing.Literal:
+        return typing.get_args(hint)
+    return [word for part in typing.get_args(hint) for word in words_of(part)] if type(None) in typing.get_args(hint) else []
 
 
 CASES = [
@@ -28,6 +34,7 @@ CASES = [
     for m in choices(METHODS, method)
     for space in SPACES
     for s in choices(SPACES, space)
+    if not m or not s
 ]
 
 
