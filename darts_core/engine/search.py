@@ -87,8 +87,8 @@ class SearchResult:
 
     @property
     def reduce(self) -> Cell:
-        """The reduction cell."""
-        return self.genotype.reduce
+        """The reduction cell; ``ValueError`` where the space has none."""
+        return self.genotype.cell("reduce")
 
     @property
     def train_acc(self) -> float:
@@ -172,7 +172,7 @@ def search(
     reporter.close()
     return SearchResult(
         genotype=method.derive(
-            supernet.mixture(), primitives=supernet.primitives, nodes=space.nodes, space=space.name, edge_E=supernet.edge_mixture()
+            supernet.mixture(), primitives=supernet.primitives, shape=space.shape, space=space.name, edge_E=supernet.edge_mixture()
         ),
         history=history,
         alphas=alphas,

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from darts_core.genotype import Cell, Edge, Genotype
 from darts_core.registry import Registry
+from darts_core.supernet.shape import CellShape
 
 DeriveRule = Callable[..., Genotype]
 DERIVE_RULES: Registry[Genotype] = Registry("derivation rule", key="derive.rule")
@@ -15,11 +16,17 @@ DERIVE_RULES: Registry[Genotype] = Registry("derivation rule", key="derive.rule"
 
 @DERIVE_RULES.register("strongest_edges")
 def strongest_edges(
-    op_EO: Mapping[str, Tensor], *, primitives: Sequence[str], nodes: int, space: str, edge_E: Mapping[str, Tensor] | None = None
+    op_EO: Mapping[str, Tensor],
+    *,
+    primitives: Sequence[str],
+    shape: CellShape,
+    space: str,
+    edge_E: Mapping[str, Tensor] | None = None,
 ) -> Genotype:
-    """Keep for each node the two incoming edges of largest weight, and on each the strongest operation; ``none`` never counts.
+    """Keep for each node the incoming edges of largest weight, two in the space of DARTS, and on each the strongest operation.
 
-    Where edges have weights of their own, ``edge_E``, those of their operations are multiplied by them first (yuhuixu1993/PC-DARTS).
+    How many, and whether ``none`` counts, ``shape`` says; where all edges are kept, they stay in their order. Where edges have weights of
+    their own, ``edge_E``, those of their operations are multiplied by them first (yuhuixu1993/PC-DARTS).
 
     ``op_EO`` holds for each cell type the softmax over all operations, ``none`` included, since its share makes edges comparable. A
     tie between edges goes to the earlier source, one between operations to the earlier primitive; the stronger edge is listed first
@@ -27,19 +34,21 @@ def strongest_edges(
     """
     if edge_E:
         op_EO = {cell_type: weights * edge_E[cell_type].unsqueeze(1) for cell_type, weights in op_EO.items()}
-    cells = {cell_type: _cell(weights.tolist(), primitives, nodes) for cell_type, weights in op_EO.items()}
-    return Genotype(normal=cells["normal"], reduce=cells["reduce"], space=space, rule="strongest_edges")
+    cells = {cell_type: _cell(weights.tolist(), primitives, shape) for cell_type, weights in op_EO.items()}
+    return Genotype.of(cells, space=space, rule="strongest_edges")
 
 
-def _cell(weights: list[list[float]], primitives: Sequence[str], nodes: int) -> Cell:
-    usable = [o for o, name in enumerate(primitives) if name != "none"]
+def _cell(weights: list[list[float]], primitives: Sequence[str], shape: CellShape) -> Cell:
+    usable = shape.choosable(primitives)
     if not usable:
         raise ValueError(f"space.primitives must hold an operation beside 'none' to derive a cell from. Got {list(primitives)}.")
     chosen, start = [], 0
-    for node in range(nodes):
-        rows = weights[start : start + node + 2]
+    for count in shape.fan_in:
+        rows = weights[start : start + count]
         best = [max(usable, key=lambda o, row=row: row[o]) for row in rows]  # type: ignore[misc]
-        ranked = sorted(range(len(rows)), key=lambda src: -rows[src][best[src]])
-        chosen.append(tuple(Edge(primitives[best[src]], src) for src in ranked[:2]))
-        start += node + 2
-    return Cell(tuple(chosen), tuple(range(2, nodes + 2)))
+        kept = list(range(count))
+        if shape.kept_edges is not None:
+            kept = sorted(kept, key=lambda src: -rows[src][best[src]])[: shape.kept_edges]
+        chosen.append(tuple(Edge(primitives[best[src]], src) for src in kept))
+        start += count
+    return Cell(tuple(chosen), shape.concat, shape.inputs)

@@ -1,5 +1,7 @@
 """Relaxations: architecture parameters -> weights of the operations, and of the edges."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -11,12 +13,9 @@ def softmax(alpha_EO: Tensor) -> Weights:
     return Weights(op_EO=alpha_EO.softmax(dim=-1))
 
 
-def softmax_edges(beta_E: Tensor) -> Tensor:
+def softmax_edges(beta_E: Tensor, fan_in: Sequence[int]) -> Tensor:
     """Weigh the edges of each node by a softmax over them (PC-DARTS, arXiv:1907.05737, equation 4).
 
-    Edges come node by node, 2 + 3 + ... of them.
+    Edges come node by node, ``fan_in`` of them.
     """
-    counts: list[int] = []
-    while sum(counts) < len(beta_E):
-        counts.append(len(counts) + 2)
-    return torch.cat([part.softmax(dim=0) for part in beta_E.split(counts)])
+    return torch.cat([part.softmax(dim=0) for part in beta_E.split(list(fan_in))])
