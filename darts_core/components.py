@@ -17,6 +17,7 @@ from darts_core.registry import Registry
 from darts_core.search.derive import DERIVE_RULES
 from darts_core.search.method import Method, check_warmup
 from darts_core.spaces import SPACES
+from darts_core.spaces.nasbench201 import from_string
 from darts_core.spaces.space import CellSpace
 from darts_core.supernet.partial import check_width
 
@@ -28,10 +29,10 @@ def load_params(path: str | Path = "params.yaml") -> Config:
     return load(path, components=COMPONENTS, cross_check=partial(cross_check, folder=Path(path).parent))
 
 
-def cross_check(cfg: Config, *, folder: Path = Path()) -> list[str]:
+def cross_check(cfg: Config, *, folder: Path = Path(), only_search: bool = False) -> list[str]:
     """Return the faults that only show when a name is looked up: genotype, rule, baselines, data set, the parts of space and method.
 
-    ``folder`` is that of ``params.yaml``, which a genotype file is given relative to.
+    ``folder`` is that of ``params.yaml``, which a genotype file is given relative to. With ``only_search`` nothing will be retrained.
     """
     checks: list[Callable[[], object]] = [
         lambda: DATASETS.build(cfg.data.name, cfg.data.options),  # looks at the options alone, at no image
@@ -39,6 +40,8 @@ def cross_check(cfg: Config, *, folder: Path = Path()) -> list[str]:
         lambda: _check_memory(cfg),
         lambda: check_width(build_space(cfg).init_channels, build_method(cfg).channel_proportion),
     ]
+    if not only_search:
+        checks.append(lambda: _check_network(cfg))
     if cfg.derive.genotype != "search":
         checks.append(lambda: named_genotype(cfg, folder=folder))
     else:
@@ -60,6 +63,11 @@ def _check_memory(cfg: Config) -> None:
         raise ValueError("search.memory: lean saves nothing with method.arch_gradient: exact. Set one of them to another value.")
 
 
+def _check_network(cfg: Config) -> None:
+    again = cfg.retrain
+    build_space(cfg).frame.check(layers=again.layers, stem=again.stem, auxiliary=again.auxiliary, section="retrain")
+
+
 def build_space(cfg: Config) -> CellSpace:
     """Return the space that ``space.*`` describes."""
     return SPACES.build(cfg.space.name, cfg.space.options)
@@ -71,15 +79,16 @@ def is_genotype_file(cfg: Config) -> bool:
 
 
 def named_genotype(cfg: Config, *, folder: Path = Path()) -> Genotype:
-    """Return the genotype that ``derive.genotype`` names: a published one, or that in a file, relative to ``folder``.
+    """Return the genotype that ``derive.genotype`` is: a published one, one in a file, relative to ``folder``, or NAS-Bench-201's string.
 
     Raise ``GenotypeError`` where there is none of that name, where the file holds no genotype, or where it is of another space.
     """
-    if not is_genotype_file(cfg):
-        return published(cfg.derive.genotype)
+    name = cfg.derive.genotype
+    is_string = name.startswith("|")
+    known = None if is_genotype_file(cfg) or is_string else published(name)
     space = build_space(cfg)
     try:
-        genotype = Genotype.load(folder / cfg.derive.genotype)
+        genotype = known or (from_string(name) if is_string else Genotype.load(folder / name))
         space.check(genotype)
     except GenotypeError as error:
         raise GenotypeError(f"derive.genotype: {error}") from None

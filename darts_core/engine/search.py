@@ -93,8 +93,8 @@ class SearchResult:
 
     @property
     def reduce(self) -> Cell:
-        """The reduction cell."""
-        return self.genotype.reduce
+        """The reduction cell; ``ValueError`` where the space has none."""
+        return self.genotype.cell("reduce")
 
     @property
     def train_acc(self) -> float:
@@ -134,6 +134,7 @@ def search(
         computed = place(supernet, method, cfg, device, data.batch_shape, batches=len(data.train))
     memory_format = supernet.backend.memory_format(device)
     bilevel = Bilevel(supernet, method, cfg, generator=generator)
+    usable = space.shape.choosable(supernet.primitives)
     history: list[Row] = []
     alphas: list[Row] = []
     costs: list[Row] = []
@@ -151,7 +152,7 @@ def search(
             if why_stop(method.stop, history) is not None:
                 break
             bilevel.start_epoch(epoch)
-            before, is_warmup = ranking(supernet.mixture(), supernet.primitives), epoch < method.warmup_epochs
+            before, is_warmup = ranking(supernet.mixture(), usable), epoch < method.warmup_epochs
             lr = cosine(epoch, epochs=cfg.epochs, lr=cfg.lr, lr_min=cfg.lr_min)
             batches = reporter.batches(cost.waiting(to_device(data.train, device, memory_format)), total=len(data.train))
             row = _train_epoch(bilevel, batches, valid, lr, is_warmup=is_warmup)
@@ -164,7 +165,7 @@ def search(
             mixture = supernet.mixture()
             row |= {"lr": lr, **mixture_metrics(mixture, supernet.primitives), **edge_metrics(supernet.edge_mixture(), space.edge_names)}
             row |= cell_metrics(_derive(supernet, method, space))
-            row["stable_epochs"] = stable_epochs(history, before, ranking(mixture, supernet.primitives), is_warmup=is_warmup)
+            row["stable_epochs"] = stable_epochs(history, before, ranking(mixture, usable), is_warmup=is_warmup)
             row["collapsed"] = int(is_collapsed([*history, row]))
             if method.penalties:
                 row["penalty"] = float(bilevel.penalty().detach())
@@ -210,7 +211,7 @@ def search(
 
 def _derive(supernet: Supernet, method: Method, space: CellSpace) -> Genotype:
     return method.derive(
-        supernet.mixture(), primitives=supernet.primitives, nodes=space.nodes, space=space.name, edge_E=supernet.edge_mixture()
+        supernet.mixture(), primitives=supernet.primitives, shape=space.shape, space=space.name, edge_E=supernet.edge_mixture()
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from darts_core.genotype import CELL_TYPES, Genotype
+from darts_core.genotype import Genotype
 from darts_core.ops import OPS
 
 Row = Mapping[str, Any]
@@ -32,16 +32,15 @@ def has_parameters(op: str) -> bool:
 def cell_metrics(genotype: Genotype) -> dict[str, float]:
     """Return of each derived cell the share of operations without parameters, ``parameterless_<cell>``, and the number ``skips_<cell>``."""
     metrics: dict[str, float] = {}
-    for cell_type in CELL_TYPES:
-        ops = [edge.op for _, edge in genotype.cell(cell_type).edges]
+    for cell_type, cell in genotype.cells.items():
+        ops = [edge.op for _, edge in cell.edges]
         metrics[f"parameterless_{cell_type}"] = sum(not has_parameters(op) for op in ops) / len(ops)
         metrics[f"skips_{cell_type}"] = sum(op == "skip_connect" for op in ops)
     return metrics
 
 
-def ranking(mixture: Mapping[str, Tensor], primitives: Sequence[str]) -> Tensor:
-    """Return the operations but ``none`` of every edge of every cell, strongest first, as indices (edges, operations)."""
-    usable = [o for o, name in enumerate(primitives) if name != "none"]
+def ranking(mixture: Mapping[str, Tensor], usable: Sequence[int]) -> Tensor:
+    """Return the operations ``usable`` of every edge of every cell, strongest first, as indices into these (edges, operations)."""
     weights = torch.cat([op_EO[:, usable] for op_EO in mixture.values()])
     return weights.argsort(dim=1, descending=True, stable=True)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import torch
+
 from darts_core.methods import METHODS
-from darts_core.search.exponentiated import ExponentiatedGradient, uniform
+from darts_core.search.exponentiated import ExponentiatedGradient, onto_simplex
 from darts_core.search.method import Method
 from darts_core.search.relax import simplex, simplex_edges
 
@@ -15,4 +17,10 @@ def gaea(*, edge_weights: bool = False) -> Method:
     The published recipe has search.arch_lr 0.1 and arch_weight_decay 0; GAEA PC-DARTS adds channel_proportion 4 and ``edge_weights``, with
     search.batch_size 256 and lr 0.1.
     """
-    return Method(relax=simplex, start=uniform, arch_optimizer=ExponentiatedGradient, relax_edges=simplex_edges if edge_weights else None)
+    return Method(
+        relax=simplex,
+        relax_edges=simplex_edges if edge_weights else None,
+        start=torch.ones_like,
+        arch_optimizer=ExponentiatedGradient,
+        project=onto_simplex,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -35,7 +35,8 @@ class Method:
     """What distinguishes one search from another; the engine runs any combination.
 
     ``relax`` maps alpha_EO to weights, ``relax_edges`` beta_E to those of the edges, ``start`` what was drawn for alpha and beta to what
-    they begin as; ``mixed`` spends the weights on an edge, of whose channels candidates see one in ``channel_proportion``.
+    they begin as, and ``project``, given how many edges lead to each node, brings them back where they belong, then and after each step;
+    ``mixed`` spends the weights on an edge, of whose channels candidates see one in ``channel_proportion``.
     ``arch_gradient`` and the gradients of ``penalties`` move alpha and beta by way of ``arch_optimizer`` (parameters, learning rate, weight
     decay) from epoch ``warmup_epochs`` on; ``perturb`` chooses the weights of the operations that a weight step sees.
     ``auxiliary_skip`` maps the share of the epochs that are over to the weight of a skip connection more on every edge. Any of the rules
@@ -55,6 +56,7 @@ class Method:
     warmup_epochs: int = 0
     auxiliary_skip: Callable[[float], float] | None = None
     start: Callable[[Tensor], Tensor] | None = None
+    project: Callable[[Tensor, Sequence[int]], Tensor] | None = None
 
     def supernet(self, space: CellSpace, *, in_channels: int, num_classes: int, generator: torch.Generator) -> Supernet:
         """Return the supernet of ``space`` as this method relaxes it; alpha is drawn from ``generator``, the weights from torch's own."""
@@ -72,7 +74,15 @@ class Method:
             with torch.no_grad():
                 for alpha in supernet.arch_parameters():
                     alpha.copy_(self.start(alpha))
+        self.bring_back(supernet)
         return supernet
+
+    @torch.no_grad()
+    def bring_back(self, supernet: Supernet) -> None:
+        """Project the architecture parameters of ``supernet`` where the method does so."""
+        if self.project is not None:
+            for alpha in supernet.arch_parameters():
+                alpha.copy_(self.project(alpha, supernet.shape.fan_in))
 
 
 def with_parts(

@@ -1,5 +1,7 @@
 """Relaxations: architecture parameters -> weights of the operations, and of the edges."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -21,19 +23,14 @@ def simplex(theta_EO: Tensor) -> Weights:
     return Weights(op_EO=theta_EO)
 
 
-def simplex_edges(theta_E: Tensor) -> Tensor:
+def simplex_edges(theta_E: Tensor, fan_in: Sequence[int]) -> Tensor:
     """Take the parameters as the weights of the edges that they are (GAEA, arXiv:2004.07802)."""
     return theta_E
 
 
-def softmax_edges(beta_E: Tensor) -> Tensor:
-    """Weigh the edges of each node by a softmax over them (PC-DARTS, arXiv:1907.05737, equation 4)."""
-    return torch.cat([part.softmax(dim=0) for part in beta_E.split(node_sizes(len(beta_E)))])
+def softmax_edges(beta_E: Tensor, fan_in: Sequence[int]) -> Tensor:
+    """Weigh the edges of each node by a softmax over them (PC-DARTS, arXiv:1907.05737, equation 4).
 
-
-def node_sizes(edges: int) -> list[int]:
-    """Return how many edges lead to each node: they come node by node, 2 + 3 + ... of them."""
-    sizes: list[int] = []
-    while sum(sizes) < edges:
-        sizes.append(len(sizes) + 2)
-    return sizes
+    Edges come node by node, ``fan_in`` of them.
+    """
+    return torch.cat([part.softmax(dim=0) for part in beta_E.split(list(fan_in))])

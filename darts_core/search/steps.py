@@ -67,6 +67,7 @@ class Bilevel:
                 if grad is not None and alpha.grad is not None:
                     alpha.grad = alpha.grad + grad
         self.arch_optimizer.step()
+        self.method.bring_back(self.supernet)
         self.arch_optimizer.zero_grad()
         return loss
 

@@ -7,6 +7,8 @@ from darts_core.genotype import Genotype
 from darts_core.methods import METHODS
 from darts_core.search.derive import GateThreshold, strongest_edges
 from darts_core.spaces.darts_cnn import darts_cnn
+from darts_core.spaces.nasbench201 import nasbench201
+from darts_core.supernet.shape import CellShape
 
 PRIMITIVES = ("none", "max_pool_3x3", "skip_connect", "sep_conv_3x3")
 
@@ -14,7 +16,7 @@ PRIMITIVES = ("none", "max_pool_3x3", "skip_connect", "sep_conv_3x3")
 def derive(gates, *, threshold=0.85, nodes=2, edge_E=None):
     weights = torch.as_tensor(gates, dtype=torch.float64)
     edges = None if edge_E is None else {"normal": torch.tensor(edge_E), "reduce": torch.tensor(edge_E)}
-    options = {"primitives": PRIMITIVES, "nodes": nodes, "space": "darts_cnn", "edge_E": edges}
+    options = {"primitives": PRIMITIVES, "shape": CellShape(nodes=nodes), "space": "darts_cnn", "edge_E": edges}
     genotype = GateThreshold(threshold)({"normal": weights, "reduce": weights}, **options)
     darts_cnn().check(genotype)
     assert Genotype.from_dict(genotype.to_dict()) == genotype
@@ -49,7 +51,7 @@ def test_every_edge_is_one_of_darts_own_and_reached_the_threshold(seed, threshol
     assert "none" not in {edge.op for _, edge in genotype.normal.edges}
     assert all(1 <= len(node) <= 2 for node in genotype.normal.nodes)
     if len(genotype.normal.nodes) == 3:
-        darts = strongest_edges({"normal": gates, "reduce": gates}, primitives=PRIMITIVES, nodes=3, space="darts_cnn")
+        darts = strongest_edges({"normal": gates, "reduce": gates}, primitives=PRIMITIVES, shape=CellShape(nodes=3), space="darts_cnn")
         start = 0
         for state, (node, own) in enumerate(zip(genotype.normal.nodes, darts.normal.nodes), start=2):
             reached = [edge for edge in own if float(gates[start + edge.src][PRIMITIVES.index(edge.op)]) >= threshold]
@@ -60,7 +62,10 @@ def test_every_edge_is_one_of_darts_own_and_reached_the_threshold(seed, threshol
 def test_without_any_gate_it_is_darts_rule_and_says_so():
     gates = torch.full((5, 4), 0.5, dtype=torch.float64)
     genotype = derive(gates)
-    assert genotype.normal == strongest_edges({"normal": gates, "reduce": gates}, primitives=PRIMITIVES, nodes=2, space="").normal
+    assert (
+        genotype.normal
+        == strongest_edges({"normal": gates, "reduce": gates}, primitives=PRIMITIVES, shape=CellShape(nodes=2), space="").normal
+    )
     assert genotype.rule == (
         "gates of at least 0.85; none in the normal cell, so its strongest_edges; none in the reduce cell, so its strongest_edges"
     )
@@ -76,3 +81,16 @@ def test_the_method_starts_with_open_minds_and_derives_by_its_threshold():
     supernet = method.supernet(darts_cnn(init_channels=2, layers=3, nodes=1), in_channels=1, num_classes=2, generator=torch.Generator())
     assert all(torch.equal(op_EO, torch.full_like(op_EO, 0.5)) for op_EO in supernet.mixture().values())
     assert method.derive == GateThreshold(0.7)
+
+
+def test_where_every_edge_is_kept_one_below_the_threshold_is_none():
+    space = nasbench201()
+    gates = torch.full((6, 5), 0.1)
+    gates[:, 0] = 0.99  # of none, which lets nothing through anyway
+    gates[0, 3], gates[4, 1] = 0.9, 0.95
+    options = {"primitives": space.primitives, "shape": space.shape, "space": space.name}
+    genotype = GateThreshold(0.85)({"normal": gates}, **options)
+    space.check(genotype)
+    assert space.spell(genotype) == "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|skip_connect~1|none~2|"
+    gates[0, 3] = gates[4, 1] = 0.5
+    assert GateThreshold(0.85)({"normal": gates}, **options).normal == strongest_edges({"normal": gates}, **options).normal
