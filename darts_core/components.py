@@ -10,6 +10,7 @@ from typing import Any
 
 from darts_core.config import Config, load
 from darts_core.data import DATASETS
+from darts_core.engine.truth import BenchmarkTable
 from darts_core.genotype import Genotype, GenotypeError, published
 from darts_core.methods import METHODS
 from darts_core.nets.baselines import BASELINES
@@ -46,6 +47,8 @@ def cross_check(cfg: Config, *, folder: Path = Path(), only_search: bool = False
         checks.append(lambda: named_genotype(cfg, folder=folder))
     else:
         checks.append(lambda: check_warmup(build_method(cfg), cfg.search))
+    if cfg.evaluate.benchmark_table is not None:
+        checks.append(lambda: benchmark_table(cfg, folder=folder))
     if (rule := cfg.derive.rule) is not None:
         checks.append(lambda: DERIVE_RULES.get(rule))
     checks += [lambda name=name: BASELINES.get(name) for name in cfg.retrain.baselines]  # type: ignore[misc]
@@ -66,6 +69,18 @@ def _check_memory(cfg: Config) -> None:
 def _check_network(cfg: Config) -> None:
     again = cfg.retrain
     build_space(cfg).frame.check(layers=again.layers, stem=again.stem, auxiliary=again.auxiliary, section="retrain")
+
+
+def benchmark_table(cfg: Config, *, folder: Path = Path()) -> BenchmarkTable | None:
+    """Return the table that ``evaluate.benchmark_table`` names, relative to ``folder``, or None.
+
+    Raise ``ValueError`` where it cannot be read, or where the space does not write its architectures as tables do.
+    """
+    if cfg.evaluate.benchmark_table is None:
+        return None
+    if build_space(cfg).spell is None:
+        raise ValueError(f"evaluate.benchmark_table must be null with space.name: {cfg.space.name}, whose architectures no table lists.")
+    return BenchmarkTable.load(folder / cfg.evaluate.benchmark_table)
 
 
 def build_space(cfg: Config) -> CellSpace:

@@ -156,6 +156,9 @@ class EvaluateConfig(Section):
     batch_size: Count = 256
     bootstrap_samples: Count = 2000
     calibration_bins: Count = 15
+    benchmark_table: str | None = Field(
+        default=None, description="CSV (arch, val_accuracy, test_accuracy) of all architectures of the space"
+    )
 
 
 class BenchmarkConfig(Section):
