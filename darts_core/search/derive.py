@@ -66,7 +66,7 @@ class GateThreshold:
             scores = weights * edge_E[cell_type].unsqueeze(1) if edge_E else weights
             cell = self._cell(weights.tolist(), scores.tolist(), primitives, shape)
             if cell is None:
-                rule += f"; none in the {cell_type} cell, so its strongest_edges"
+                rule += f"; the {cell_type} cell has no such gate and is that of strongest_edges"
             cells[cell_type] = _cell(scores.tolist(), primitives, shape) if cell is None else cell
         return Genotype.of(cells, space=space, rule=rule)
 

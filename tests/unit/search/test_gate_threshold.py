@@ -19,6 +19,8 @@ def derive(gates, *, threshold=0.85, nodes=2, edge_E=None):
     options = {"primitives": PRIMITIVES, "shape": CellShape(nodes=nodes), "space": "darts_cnn", "edge_E": edges}
     genotype = GateThreshold(threshold)({"normal": weights, "reduce": weights}, **options)
     darts_cnn().check(genotype)
+    network = darts_cnn().network(genotype, in_channels=1, num_classes=3, init_channels=2, layers=3).eval()
+    assert network(torch.zeros(2, 1, 8, 8)).shape == (2, 3)
     assert Genotype.from_dict(genotype.to_dict()) == genotype
     return genotype
 
@@ -67,7 +69,8 @@ def test_without_any_gate_it_is_darts_rule_and_says_so():
         == strongest_edges({"normal": gates, "reduce": gates}, primitives=PRIMITIVES, shape=CellShape(nodes=2), space="").normal
     )
     assert genotype.rule == (
-        "gates of at least 0.85; none in the normal cell, so its strongest_edges; none in the reduce cell, so its strongest_edges"
+        "gates of at least 0.85; the normal cell has no such gate and is that of strongest_edges; "
+        "the reduce cell has no such gate and is that of strongest_edges"
     )
 
 
