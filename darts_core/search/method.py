@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from darts_core.config import SearchConfig
 from darts_core.search.bilevel import ArchGradient, FirstOrder
 from darts_core.search.derive import DeriveRule, strongest_edges
+from darts_core.search.temperature import Schedule
 from darts_core.spaces.space import CellSpace
 from darts_core.supernet.mixed import MixedOp, dense
 from darts_core.supernet.supernet import EdgeRelaxation, Relaxation, Supernet
@@ -30,7 +31,8 @@ class Method:
 
     ``relax`` maps alpha_EO to weights, ``relax_edges`` beta_E to those of the edges, ``mixed`` spends them on an edge, of whose channels
     candidates see one in ``channel_proportion``; ``arch_gradient`` sets the gradients of alpha and beta, ``arch_optimizer`` moves them
-    (parameters, learning rate, weight decay) from epoch ``warmup_epochs`` on, ``derive`` makes the genotype.
+    (parameters, learning rate, weight decay) from epoch ``warmup_epochs`` on, ``derive`` makes the genotype. ``temperature`` is that of a
+    relaxation that draws, by the epoch.
     """
 
     relax: Relaxation
@@ -41,6 +43,7 @@ class Method:
     relax_edges: EdgeRelaxation | None = None
     channel_proportion: int = 1
     warmup_epochs: int = 0
+    temperature: Schedule | None = None
 
     def supernet(self, space: CellSpace, *, in_channels: int, num_classes: int, generator: torch.Generator) -> Supernet:
         """Return the supernet of ``space`` as this method relaxes it; alpha is drawn from ``generator``, the weights from torch's own."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property, partial
 
 import torch
@@ -18,15 +17,8 @@ from darts_core.supernet.cell import SearchCell
 from darts_core.supernet.mixed import MixedOp
 from darts_core.supernet.partial import check_width
 from darts_core.supernet.recompute import recomputed
+from darts_core.supernet.sampled import Sampled, Weights
 from darts_core.supernet.shape import CellShape
-
-
-@dataclass(frozen=True)
-class Weights:
-    """What a relaxation makes of the operations' alpha: ``op_EO`` weighs the operations of each edge."""
-
-    op_EO: Tensor  # noqa: N815
-
 
 Relaxation = Callable[[Tensor], Weights]
 EdgeRelaxation = Callable[[Tensor, Sequence[int]], Tensor]
@@ -65,13 +57,14 @@ class Supernet(nn.Module):
         self.shape = shape
         self.cell_types = tuple(cell_types)
         self.in_channels = in_channels
-        self.relax, self.relax_edges = relax, relax_edges
+        self.relax_edges = relax_edges
         check_width(init_channels, channel_proportion)
         edges = len(shape.sources)
         shapes: dict[str, tuple[int, ...]] = dict.fromkeys(self.cell_types, (edges, len(self.primitives)))
         if relax_edges is not None:
             shapes |= {_of_edges(cell_type): (edges,) for cell_type in self.cell_types}
         self.arch = ArchParameters(shapes, generator=generator)
+        self.relax = relax.fresh(generator) if isinstance(relax, Sampled) else relax
         frame = DartsFrame() if frame is None else frame
         width = dict.fromkeys(self.cell_types, len(shape.concat))
         skeleton = frame.build(in_channels=in_channels, init_channels=init_channels, layers=layers, stem=stem, width=width)
@@ -99,15 +92,16 @@ class Supernet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (B, C_in, H, W) to logits (B, K)."""
-        weights = {cell_type: (self.relax(self.arch.get(cell_type)).op_EO, self._edges(cell_type)) for cell_type in self.cell_types}
+        weights: dict[str, Weights] = {cell_type: self.relax(self.arch.get(cell_type)) for cell_type in self.cell_types}
+        given = {cell_type: (each.spent(), self._edges(cell_type)) for cell_type, each in weights.items()}
         states = self._enter(self.stem(x))
         is_lean = self.is_lean and torch.is_grad_enabled()
         for number, (cell_type, cell) in enumerate(zip(self.type_of_cell, self.cells), start=1):
             if cell_type is None:
                 states = [recomputed(cell, cell, states[-1]) if is_lean else cell(states[-1])]
                 continue
-            compute = partial(cell, backend=self.backend, is_last=number == len(self.cells))
-            inputs = (states, *weights[cell_type])
+            compute = partial(cell, backend=self.backend, is_last=number == len(self.cells), active=weights[cell_type].active)
+            inputs = (states, *given[cell_type])
             states = [*states[1:], recomputed(cell, compute, *inputs) if is_lean else compute(*inputs)]
         return self.classifier(pooled(self.head(states[-1])))
 
@@ -148,9 +142,12 @@ class Supernet(nn.Module):
         return [(name, self.get_submodule(owner), own) for name in names for owner, _, own in [name.rpartition(".")]]
 
     def mixture(self) -> dict[str, Tensor]:
-        """Return the present weights ``op_EO`` of each cell type, detached, on the CPU."""
+        """Return the present weights ``op_EO`` of each cell type, detached, on the CPU; where they are drawn, the expected ones."""
         with torch.no_grad():
-            return {cell_type: self.relax(self.arch.get(cell_type)).op_EO.detach().cpu() for cell_type in self.cell_types}
+            return {cell_type: self._expected(self.arch.get(cell_type)).detach().cpu() for cell_type in self.cell_types}
+
+    def _expected(self, alpha_EO: Tensor) -> Tensor:
+        return self.relax.expected(alpha_EO) if isinstance(self.relax, Sampled) else self.relax(alpha_EO).op_EO
 
     def edge_mixture(self) -> dict[str, Tensor]:
         """Return the present weights ``edge_E`` of each cell type, detached, on the CPU; none where edges have no weights."""

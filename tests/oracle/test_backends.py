@@ -45,9 +45,11 @@ SPACES = {
     "one input, partial channels": {"init_channels": 4, "layers": 3},
     "one input, few operations": {"init_channels": 4, "layers": 3, "primitives": ("skip_connect", "nor_conv_1x1")},
 }
-METHOD = dict.fromkeys(  # elsewhere darts
-    ("partial channels", "one input, partial channels"), ("pc_darts", {"channel_proportion": 2})
-)
+METHOD = {  # elsewhere darts
+    "partial channels": ("pc_darts", {"channel_proportion": 2}),
+    "one input, partial channels": ("pc_darts", {"channel_proportion": 2}),
+}
+SAMPLED = {"gdas"}
 
 
 def build_space(space):
@@ -56,8 +58,8 @@ def build_space(space):
 
 def build(space, order="first"):
     torch.manual_seed(0)
-    name, options = METHOD.get(space, ("darts", {}))
-    method = METHODS.build(name, {**options, "arch_gradient": order})
+    name, options = (order, {}) if order in SAMPLED else METHOD.get(space, ("darts", {}))
+    method = METHODS.build(name, options if order in SAMPLED else {**options, "arch_gradient": order})
     generator = torch.Generator().manual_seed(0)
     supernet = method.supernet(build_space(space), in_channels=2, num_classes=3, generator=generator).double()
     with torch.no_grad():
@@ -119,6 +121,16 @@ def worst(found, expected):
 def test_three_steps_equal_the_published_forward(way, order, space, size):
     expected = trajectory((Reference, False), space=space, order=order, size=size)
     text, error = worst(trajectory(WAYS[way], space=space, order=order, size=size), expected)
+    assert error <= TOLERANCE, text
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("method", sorted(SAMPLED))
+@pytest.mark.parametrize("space", ["all", "one input"])
+def test_sampled_paths_equal_the_published_forward(way, method, space):
+    """The same paths are drawn, whatever computes them."""
+    expected = trajectory((Reference, False), space=space, order=method, size=(8, 8))
+    text, error = worst(trajectory(WAYS[way], space=space, order=method, size=(8, 8)), expected)
     assert error <= TOLERANCE, text
 
 
