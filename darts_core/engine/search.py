@@ -40,6 +40,7 @@ from darts_core.search.stop import why_stop
 from darts_core.spaces.space import CellSpace
 from darts_core.supernet.choice import choose_backend
 from darts_core.supernet.footprint import estimate_peak_mib
+from darts_core.supernet.sampled import Sampled
 from darts_core.supernet.supernet import Supernet
 
 Row = dict[str, Any]
@@ -154,6 +155,7 @@ def search(
             bilevel.start_epoch(epoch)
             before, is_warmup = ranking(supernet.mixture(), usable), epoch < method.warmup_epochs
             lr = cosine(epoch, epochs=cfg.epochs, lr=cfg.lr, lr_min=cfg.lr_min)
+            temperature = _set_temperature(supernet, method, epoch, cfg.epochs)
             batches = reporter.batches(cost.waiting(to_device(data.train, device, memory_format)), total=len(data.train))
             row = _train_epoch(bilevel, batches, valid, lr, is_warmup=is_warmup)
             require_finite(
@@ -163,9 +165,14 @@ def search(
             )
             row["valid_loss"], row["valid_acc"] = assess(supernet, cost.waiting(to_device(data.held_out, device, memory_format)))
             mixture = supernet.mixture()
-            row |= {"lr": lr, **mixture_metrics(mixture, supernet.primitives), **edge_metrics(supernet.edge_mixture(), space.edge_names)}
-            row |= cell_metrics(_derive(supernet, method, space))
-            row["stable_epochs"] = stable_epochs(history, before, ranking(mixture, usable), is_warmup=is_warmup)
+            row |= {
+                "lr": lr,
+                **temperature,
+                **mixture_metrics(mixture, supernet.primitives),
+                **edge_metrics(supernet.edge_mixture(), space.edge_names),
+                **cell_metrics(_derive(supernet, method, space)),
+                "stable_epochs": stable_epochs(history, before, ranking(mixture, usable), is_warmup=is_warmup),
+            }
             row["collapsed"] = int(is_collapsed([*history, row]))
             if method.penalties:
                 row["penalty"] = float(bilevel.penalty().detach())
@@ -260,6 +267,15 @@ def place(
 def _memory_advice(supernet: Supernet, method: Method) -> str:
     can_be_lean = not supernet.is_lean and method.arch_gradient.graphs == 1
     return f"{'Set search.memory: lean, or lower' if can_be_lean else 'Lower'} search.batch_size or space.init_channels."
+
+
+def _set_temperature(supernet: Supernet, method: Method, epoch: int, epochs: int) -> Row:
+    """Give the relaxation the temperature of ``epoch`` and return it for the log; nothing where the method has none."""
+    if method.temperature is None:
+        return {}
+    assert isinstance(supernet.relax, Sampled)
+    supernet.relax.temperature = method.temperature(epoch, epochs)
+    return {"temperature": supernet.relax.temperature}
 
 
 def _train_epoch(bilevel: Bilevel, batches: Iterable[Batch], valid: Iterator[Batch], lr: float, *, is_warmup: bool) -> Row:

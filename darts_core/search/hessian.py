@@ -16,14 +16,15 @@ def dominant_eigenvalue(
 
     By Lanczos' method with full reorthogonalisation: one product of the Hessian with a vector, which is one backward pass through the
     gradient's graph, an iteration; at most ``iterations``, fewer once the residual is below ``tolerance`` times the eigenvalue.
-    ``generator`` (CPU) draws the first vector. The forward pass is that of a training step; the supernet's buffers stay as they are.
+    ``generator`` (CPU) draws the first vector. The forward pass is that of a training step, where weights are drawn at the expected ones;
+    the supernet's buffers stay as they are.
     """
     alphas = supernet.arch_parameters()
     buffers = [(buffer, buffer.clone()) for buffer in supernet.buffers()]
     was_training = supernet.training
     supernet.train()
     try:
-        with supernet.differentiable_twice(), frozen(supernet.weights().values()):
+        with supernet.differentiable_twice(), frozen(supernet.weights().values()), supernet.weighing(supernet.op_weights()):
             grads = torch.autograd.grad(loss(supernet(batch[0]), batch[1]), alphas, create_graph=True)
             flat = torch.cat([grad.flatten() for grad in grads])
             return _lanczos(flat, alphas, generator=generator, iterations=iterations, tolerance=tolerance)

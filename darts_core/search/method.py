@@ -18,8 +18,10 @@ from darts_core.search.perturb import Perturbation
 from darts_core.search.ranges import at_least
 from darts_core.search.relax import softmax_edges
 from darts_core.search.stop import StableRanking, StopRule
+from darts_core.search.temperature import Schedule
 from darts_core.spaces.space import CellSpace
 from darts_core.supernet.mixed import MixedOp, dense
+from darts_core.supernet.sampled import Sampled
 from darts_core.supernet.supernet import EdgeRelaxation, Relaxation, Supernet
 
 ArchOptimizer = Callable[[Iterable[nn.Parameter], float, float], Optimizer]
@@ -40,7 +42,7 @@ class Method:
     ``arch_gradient`` and the gradients of ``penalties`` move alpha and beta by way of ``arch_optimizer`` (parameters, learning rate, weight
     decay) from epoch ``warmup_epochs`` on; ``perturb`` chooses the weights of the operations that a weight step sees.
     ``auxiliary_skip`` maps the share of the epochs that are over to the weight of a skip connection more on every edge. Any of the rules
-    ``stop`` ends the search; ``derive`` makes the genotype.
+    ``stop`` ends the search; ``derive`` makes the genotype. ``temperature`` is that of a relaxation that draws, by the epoch.
     """
 
     relax: Relaxation
@@ -57,6 +59,7 @@ class Method:
     auxiliary_skip: Callable[[float], float] | None = None
     start: Callable[[Tensor], Tensor] | None = None
     project: Callable[[Tensor, Sequence[int]], Tensor] | None = None
+    temperature: Schedule | None = None
 
     def supernet(self, space: CellSpace, *, in_channels: int, num_classes: int, generator: torch.Generator) -> Supernet:
         """Return the supernet of ``space`` as this method relaxes it; alpha is drawn from ``generator``, the weights from torch's own."""
@@ -102,6 +105,11 @@ def with_parts(
     """
     parts: dict[str, Any] = {}
     if arch_gradient is not None:
+        if arch_gradient != "first" and isinstance(method.relax, Sampled):
+            raise ValueError(
+                "method.arch_gradient must be first where weights are drawn anew in each forward pass: the second order compares passes "
+                f"that differ in nothing but the weights of the network. Got '{arch_gradient}'."
+            )
         parts["arch_gradient"] = ARCH_GRADIENTS.build(arch_gradient)
     if channel_proportion is not None:
         parts["channel_proportion"] = at_least(1, "channel_proportion", channel_proportion)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from darts_core.supernet.supernet import Weights
+from darts_core.supernet.sampled import Weights
 
 
 def softmax(alpha_EO: Tensor) -> Weights:

@@ -76,7 +76,8 @@ class Bilevel:
         with frozen(self.supernet.arch_parameters()), self._perturbed(train):
             logits = self.supernet(train[0])
             loss = F.cross_entropy(logits, train[1])
-            for p, grad in zip(self.w, torch.autograd.grad(loss, self.w)):
+            # What a sampled path leaves out has no gradient, and so stands still.
+            for p, grad in zip(self.w, torch.autograd.grad(loss, self.w, allow_unused=True)):
                 p.grad = grad
         norm = torch.nn.utils.clip_grad_norm_(self.w, self.cfg.grad_clip or float("inf"))
         for group in self.w_optimizer.param_groups:

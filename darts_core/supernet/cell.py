@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
 
@@ -10,8 +10,9 @@ from darts_core.nets.skeleton import CellPlan
 from darts_core.ops import OPS
 from darts_core.ops.conv import FactorizedReduce, ReluConvBn
 from darts_core.supernet.backend import Backend
-from darts_core.supernet.mixed import MixedOp
+from darts_core.supernet.mixed import Edge, MixedOp
 from darts_core.supernet.partial import PartialState, joined, sources_of
+from darts_core.supernet.sampled import Active
 from darts_core.supernet.shape import CellShape
 from darts_core.supernet.shared import POOLS
 from darts_core.supernet.source import Term
@@ -67,8 +68,9 @@ class SearchCell(nn.Module):
         backend: Backend,
         is_last: bool,
         auxiliary: Tensor | None = None,
+        active: Active | None = None,
     ) -> Tensor:
-        """Return the joined nodes; ``weight_EO`` weighs the operations of each edge, ``edge_E`` the edges.
+        """Return the joined nodes; ``weight_EO`` weighs the ``active`` operations of each edge, ``edge_E`` the edges.
 
         A cell that fits its inputs takes them as ``backend`` hands them on, any other as they are, and so it leaves its output.
         ``auxiliary`` (a scalar) weighs the skip connections outside alpha, where there are any.
@@ -80,14 +82,14 @@ class SearchCell(nn.Module):
         if self.fits_inputs:
             inputs = [backend.preprocess(block, s) for block, s in zip((self.preprocess0, self.preprocess1), inputs)]
         if self.channel_proportion > 1:
-            return self._partial(inputs, weight_EO, edge_E, skips, backend=backend, is_last=is_last)
+            return self._partial(inputs, weight_EO, edge_E, skips, backend=backend, is_last=is_last, active=active)
         states = [backend.source(x) for x in inputs]
-        edges = iter(zip(self.edges, weight_EO.unbind(), skips))
+        edges = zip(self._computed(active), weight_EO.unbind(), skips)
         for count in self.shape.fan_in:
             terms: list[Term] = []
             for src in range(count):
                 edge, weight_O, skip = next(edges)
-                terms.extend(self.mixed(edge, states[src], weight_O))  # type: ignore[arg-type]
+                terms.extend(self.mixed(edge, states[src], weight_O))
                 if skip is not None:
                     terms.append(states[src].term(*skip))
             states.append(backend.source(backend.total(terms)))
@@ -100,6 +102,16 @@ class SearchCell(nn.Module):
         weights = [auxiliary] * len(self.edges) if edge_E is None else (auxiliary * edge_E).unbind()
         return list(zip(self.auxiliary_skips, weights))
 
+    def _computed(self, active: Active | None) -> Iterator[Edge]:
+        """Yield the candidates of each edge that are computed."""
+        for number, edge in enumerate(self.edges):
+            assert isinstance(edge, nn.ModuleDict)
+            if active is None:
+                yield edge
+                continue
+            named = list(edge.items())
+            yield dict(named[o] for o in active[number])
+
     def _partial(
         self,
         inputs: Sequence[Tensor],
@@ -109,19 +121,20 @@ class SearchCell(nn.Module):
         *,
         backend: Backend,
         is_last: bool,
+        active: Active | None,
     ) -> Tensor:
         states = [PartialState(x, backend, self.channel_proportion) for x in inputs]
         passing_E = weight_EO.new_ones(len(self.edges)) if edge_E is None else edge_E
-        edges = iter(zip(self.edges, weight_EO.unbind(), passing_E.unbind(), skips))
+        edges = zip(self._computed(active), weight_EO.unbind(), passing_E.unbind(), skips)
         for count in self.shape.fan_in:
             terms: list[Term] = []
             passing: list[Term] = []
             for src in range(count):
                 edge, weight_O, weight, skip = next(edges)
-                terms.extend(self.mixed(edge, states[src].active, weight_O))  # type: ignore[arg-type]
+                terms.extend(self.mixed(edge, states[src].active, weight_O))
                 if skip is not None:
                     terms.append(states[src].active.term(*skip))
                 passing.append((weight, states[src].rest(stride=self._stride(src))))
-            active = backend.source(backend.total(terms)).x
-            states.append(PartialState(joined(active, backend.total(passing), self.channel_proportion), backend, self.channel_proportion))
+            summed = backend.source(backend.total(terms)).x
+            states.append(PartialState(joined(summed, backend.total(passing), self.channel_proportion), backend, self.channel_proportion))
         return backend.leave(sources_of([states[state] for state in self.shape.concat], backend), is_last=is_last)

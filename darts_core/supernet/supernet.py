@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property, partial
 
 import torch
@@ -18,15 +17,8 @@ from darts_core.supernet.cell import SearchCell
 from darts_core.supernet.mixed import MixedOp
 from darts_core.supernet.partial import check_width
 from darts_core.supernet.recompute import recomputed
+from darts_core.supernet.sampled import Sampled, Weights
 from darts_core.supernet.shape import CellShape
-
-
-@dataclass(frozen=True)
-class Weights:
-    """What a relaxation makes of the operations' alpha: ``op_EO`` weighs the operations of each edge."""
-
-    op_EO: Tensor  # noqa: N815
-
 
 Relaxation = Callable[[Tensor], Weights]
 EdgeRelaxation = Callable[[Tensor, Sequence[int]], Tensor]
@@ -42,6 +34,8 @@ class Supernet(nn.Module):
     more, outside alpha, weighed by the scalar ``auxiliary_weight`` (DARTS-, arXiv:2009.01027), which the search lets decay.
     ``use`` chooses how it is computed; until then it is the published forward.
     """
+
+    _imposed: Mapping[str, Tensor] | None = None
 
     def __init__(
         self,
@@ -67,13 +61,14 @@ class Supernet(nn.Module):
         self.shape = shape
         self.cell_types = tuple(cell_types)
         self.in_channels = in_channels
-        self.relax, self.relax_edges = relax, relax_edges
+        self.relax_edges = relax_edges
         check_width(init_channels, channel_proportion)
         edges = len(shape.sources)
         shapes: dict[str, tuple[int, ...]] = dict.fromkeys(self.cell_types, (edges, len(self.primitives)))
         if relax_edges is not None:
             shapes |= {_of_edges(cell_type): (edges,) for cell_type in self.cell_types}
         self.arch = ArchParameters(shapes, generator=generator)
+        self.relax = relax.fresh(generator) if isinstance(relax, Sampled) else relax
         frame = DartsFrame() if frame is None else frame
         width = dict.fromkeys(self.cell_types, len(shape.concat))
         skeleton = frame.build(in_channels=in_channels, init_channels=init_channels, layers=layers, stem=stem, width=width)
@@ -91,7 +86,6 @@ class Supernet(nn.Module):
         self._add_auxiliary_skips(auxiliary_skips)  # last, so that all other weights are drawn alike without them
         self.backend: Backend = Reference()
         self.is_lean = False
-        self._imposed: Mapping[str, Tensor] | None = None
         self.backend.prepare(self, torch.device("cpu"))
 
     def _add_auxiliary_skips(self, wanted: bool) -> None:
@@ -110,18 +104,27 @@ class Supernet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (B, C_in, H, W) to logits (B, K)."""
-        op_weights = self.op_weights() if self._imposed is None else self._imposed
-        weights = {cell_type: (op_weights[cell_type], self._edges(cell_type)) for cell_type in self.cell_types}
+        weights = {cell_type: self._weigh(cell_type) for cell_type in self.cell_types}
+        given = {cell_type: (each.spent(), self._edges(cell_type)) for cell_type, each in weights.items()}
         states = self._enter(self.stem(x))
         is_lean = self.is_lean and torch.is_grad_enabled()
         for number, (cell_type, cell) in enumerate(zip(self.type_of_cell, self.cells), start=1):
             if cell_type is None:
                 states = [recomputed(cell, cell, states[-1]) if is_lean else cell(states[-1])]
                 continue
-            compute = partial(cell, backend=self.backend, is_last=number == len(self.cells), auxiliary=self.auxiliary_weight)
-            inputs = (states, *weights[cell_type])
+            compute = partial(
+                cell,
+                backend=self.backend,
+                is_last=number == len(self.cells),
+                active=weights[cell_type].active,
+                auxiliary=self.auxiliary_weight,
+            )
+            inputs = (states, *given[cell_type])
             states = [*states[1:], recomputed(cell, compute, *inputs) if is_lean else compute(*inputs)]
         return self.classifier(pooled(self.head(states[-1])))
+
+    def _weigh(self, cell_type: str) -> Weights:
+        return self.relax(self.arch.get(cell_type)) if self._imposed is None else Weights(self._imposed[cell_type])
 
     def _edges(self, cell_type: str) -> Tensor | None:
         return None if self.relax_edges is None else self.relax_edges(self.arch.get(_of_edges(cell_type)), self.shape.fan_in)
@@ -156,8 +159,9 @@ class Supernet(nn.Module):
         return {cell_type: self.arch.get(cell_type) for cell_type in self.cell_types}
 
     def op_weights(self) -> dict[str, Tensor]:
-        """Return what the relaxation makes of alpha, ``op_EO`` of each cell type, as a forward pass uses it."""
-        return {cell_type: self.relax(alpha_EO).op_EO for cell_type, alpha_EO in self.op_alphas().items()}
+        """Return what the relaxation makes of alpha, ``op_EO`` of each cell type; where weights are drawn, the expected ones."""
+        expected = self.relax.expected if isinstance(self.relax, Sampled) else lambda alpha_EO: self.relax(alpha_EO).op_EO
+        return {cell_type: expected(alpha_EO) for cell_type, alpha_EO in self.op_alphas().items()}
 
     def arch_parameters(self) -> list[nn.Parameter]:
         """Return the architecture parameters, which only the arch step moves."""
@@ -177,7 +181,7 @@ class Supernet(nn.Module):
         return [(name, self.get_submodule(owner), own) for name in names for owner, _, own in [name.rpartition(".")]]
 
     def mixture(self) -> dict[str, Tensor]:
-        """Return the present weights ``op_EO`` of each cell type, detached, on the CPU."""
+        """Return the present weights ``op_EO`` of each cell type, detached, on the CPU; where they are drawn, the expected ones."""
         with torch.no_grad():
             return {cell_type: op_EO.detach().cpu().clone() for cell_type, op_EO in self.op_weights().items()}
 

@@ -11,6 +11,7 @@ from darts_core.genotype import Genotype
 from darts_core.methods import METHODS
 from darts_core.search.steps import Bilevel
 from darts_core.spaces import SPACES
+from darts_core.supernet.sampled import Sampled
 
 SMALL = {"init_channels": 4, "layers": 3, "nodes": 2}
 
@@ -28,13 +29,19 @@ def words_of(hint):
     return [word for part in typing.get_args(hint) for word in words_of(part)] if type(None) in typing.get_args(hint) else []
 
 
+def combines(method, options):
+    """Whether a crossing has a meaning; tests/unit/methods/test_options.py has those that are refused."""
+    is_drawn = isinstance(METHODS.build(method).relax, Sampled)
+    return not (is_drawn and options.get("arch_gradient", "first") != "first")
+
+
 CASES = [
     pytest.param(method, m, space, s, id="-".join([method, *m.values(), space, *s.values()]))
     for method in METHODS
     for m in choices(METHODS, method)
     for space in SPACES
     for s in choices(SPACES, space)
-    if not m or not s
+    if (not m or not s) and combines(method, m)
 ]
 
 

@@ -45,21 +45,20 @@ SPACES = {
     "one input, partial channels": {"init_channels": 4, "layers": 3},
     "one input, few operations": {"init_channels": 4, "layers": 3, "primitives": ("skip_connect", "nor_conv_1x1")},
 }
-METHOD = dict.fromkeys(  # elsewhere darts
-    ("partial channels", "one input, partial channels"), ("pc_darts", {"channel_proportion": 2})
-)
-
-
-def build_space(space):
-    return REGISTERED.build("nasbench201" if space.startswith("one input") else "darts_cnn", SPACES[space])
+METHOD = {  # elsewhere darts
+    "partial channels": ("pc_darts", {"channel_proportion": 2}),
+    "one input, partial channels": ("pc_darts", {"channel_proportion": 2}),
+}
+SAMPLED = ("gdas",)
 
 
 def build(space, order="first"):
     torch.manual_seed(0)
-    name, options = METHOD.get(space, ("darts", {}))
-    method = METHODS.build(name, {**options, "arch_gradient": order})
+    name, options = (order, {}) if order in SAMPLED else METHOD.get(space, ("darts", {}))
+    method = METHODS.build(name, options if order in SAMPLED else {**options, "arch_gradient": order})
     generator = torch.Generator().manual_seed(0)
-    supernet = method.supernet(build_space(space), in_channels=2, num_classes=3, generator=generator).double()
+    built = REGISTERED.build("nasbench201" if space.startswith("one input") else "darts_cnn", SPACES[space])
+    supernet = method.supernet(built, in_channels=2, num_classes=3, generator=generator).double()
     with torch.no_grad():
         for alpha in supernet.arch_parameters():
             alpha.mul_(1000.0)  # from 1e-3 to a scale at which the operations differ

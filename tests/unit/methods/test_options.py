@@ -7,25 +7,30 @@ from darts_core.search.bilevel import Exact, FirstOrder, Unrolled
 from darts_core.search.perturb import AdversarialPerturbation, RandomPerturbation
 from darts_core.search.relax import simplex_edges, softmax_edges
 from darts_core.search.stop import SkipLimit, StableRanking
+from darts_core.supernet.sampled import Sampled
 
 
 @pytest.mark.parametrize("name", METHODS.names())
 def test_parts_of_any_method_can_be_exchanged(name):
-    method = METHODS.build(
-        name, {"arch_gradient": "unrolled", "channel_proportion": 2, "edge_weights": True, "warmup_epochs": 3, "stable_epochs": 4}
-    )
     plain = METHODS.build(name)
-    assert isinstance(method.arch_gradient, Unrolled)
+    order = "first" if isinstance(plain.relax, Sampled) else "unrolled"
+    method = METHODS.build(
+        name, {"arch_gradient": order, "channel_proportion": 2, "edge_weights": True, "warmup_epochs": 3, "stable_epochs": 4}
+    )
+    assert isinstance(method.arch_gradient, Unrolled if order == "unrolled" else FirstOrder)
     assert method.channel_proportion == 2
     assert method.relax_edges in (softmax_edges, simplex_edges)
     assert method.warmup_epochs == 3
     assert method.stop == (*plain.stop, StableRanking(4))
-    assert (method.relax, method.mixed, method.derive, method.arch_optimizer) == (
-        plain.relax,
-        plain.mixed,
-        plain.derive,
-        plain.arch_optimizer,
-    )
+    assert type(method.relax) is type(plain.relax)
+    assert (method.mixed, method.derive, method.arch_optimizer) == (plain.mixed, plain.derive, plain.arch_optimizer)
+
+
+@pytest.mark.parametrize("order", ["unrolled", "exact"])
+@pytest.mark.parametrize("name", [name for name in METHODS if isinstance(METHODS.build(name).relax, Sampled)])
+def test_weights_that_are_drawn_have_no_second_order(name, order):
+    with pytest.raises(ValueError, match=rf"method\.arch_gradient must be first where weights are drawn anew .* Got '{order}'"):
+        METHODS.build(name, {"arch_gradient": order})
 
 
 @pytest.mark.parametrize("name", METHODS.names())
