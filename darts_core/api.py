@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,7 @@ def search_architecture(
             cfg=cfg.search,
             device=place,
             progress="auto" if verbose else "off",
+            generator=stream(cfg.seed, "search perturbation"),
         )
 
 
@@ -111,7 +113,7 @@ def _config(config: Config | Mapping[str, Any] | str | Path | None) -> Config:
         return load_params(config)
     sections = dict(config or {})
     sections.setdefault("data", {"name": "digits"})  # a section that the loaders stand in for
-    return from_mapping(sections, components=COMPONENTS, cross_check=cross_check)
+    return from_mapping(sections, components=COMPONENTS, cross_check=partial(cross_check, only_search=True))
 
 
 def _first(loader: Iterable[Any], name: str) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from darts_core.config import Config, load
 from darts_core.data import DATASETS
+from darts_core.engine.truth import BenchmarkTable
 from darts_core.genotype import Genotype, GenotypeError, published
 from darts_core.methods import METHODS
 from darts_core.nets.baselines import BASELINES
@@ -17,6 +18,7 @@ from darts_core.registry import Registry
 from darts_core.search.derive import DERIVE_RULES
 from darts_core.search.method import Method, check_warmup
 from darts_core.spaces import SPACES
+from darts_core.spaces.nasbench201 import from_string
 from darts_core.spaces.space import CellSpace
 from darts_core.supernet.partial import check_width
 
@@ -28,10 +30,10 @@ def load_params(path: str | Path = "params.yaml") -> Config:
     return load(path, components=COMPONENTS, cross_check=partial(cross_check, folder=Path(path).parent))
 
 
-def cross_check(cfg: Config, *, folder: Path = Path()) -> list[str]:
+def cross_check(cfg: Config, *, folder: Path = Path(), only_search: bool = False) -> list[str]:
     """Return the faults that only show when a name is looked up: genotype, rule, baselines, data set, the parts of space and method.
 
-    ``folder`` is that of ``params.yaml``, which a genotype file is given relative to.
+    ``folder`` is that of ``params.yaml``, which a genotype file is given relative to. With ``only_search`` nothing will be retrained.
     """
     checks: list[Callable[[], object]] = [
         lambda: DATASETS.build(cfg.data.name, cfg.data.options),  # looks at the options alone, at no image
@@ -39,10 +41,14 @@ def cross_check(cfg: Config, *, folder: Path = Path()) -> list[str]:
         lambda: _check_memory(cfg),
         lambda: check_width(build_space(cfg).init_channels, build_method(cfg).channel_proportion),
     ]
+    if not only_search:
+        checks.append(lambda: _check_network(cfg))
     if cfg.derive.genotype != "search":
         checks.append(lambda: named_genotype(cfg, folder=folder))
     else:
         checks.append(lambda: check_warmup(build_method(cfg), cfg.search))
+    if cfg.evaluate.benchmark_table is not None:
+        checks.append(lambda: benchmark_table(cfg, folder=folder))
     if (rule := cfg.derive.rule) is not None:
         checks.append(lambda: DERIVE_RULES.get(rule))
     checks += [lambda name=name: BASELINES.get(name) for name in cfg.retrain.baselines]  # type: ignore[misc]
@@ -60,6 +66,23 @@ def _check_memory(cfg: Config) -> None:
         raise ValueError("search.memory: lean saves nothing with method.arch_gradient: exact. Set one of them to another value.")
 
 
+def _check_network(cfg: Config) -> None:
+    again = cfg.retrain
+    build_space(cfg).frame.check(layers=again.layers, stem=again.stem, auxiliary=again.auxiliary, section="retrain")
+
+
+def benchmark_table(cfg: Config, *, folder: Path = Path()) -> BenchmarkTable | None:
+    """Return the table that ``evaluate.benchmark_table`` names, relative to ``folder``, or None.
+
+    Raise ``ValueError`` where it cannot be read, or where the space does not write its architectures as tables do.
+    """
+    if cfg.evaluate.benchmark_table is None:
+        return None
+    if build_space(cfg).spell is None:
+        raise ValueError(f"evaluate.benchmark_table must be null with space.name: {cfg.space.name}, whose architectures no table lists.")
+    return BenchmarkTable.load(folder / cfg.evaluate.benchmark_table)
+
+
 def build_space(cfg: Config) -> CellSpace:
     """Return the space that ``space.*`` describes."""
     return SPACES.build(cfg.space.name, cfg.space.options)
@@ -71,15 +94,16 @@ def is_genotype_file(cfg: Config) -> bool:
 
 
 def named_genotype(cfg: Config, *, folder: Path = Path()) -> Genotype:
-    """Return the genotype that ``derive.genotype`` names: a published one, or that in a file, relative to ``folder``.
+    """Return the genotype that ``derive.genotype`` is: a published one, one in a file, relative to ``folder``, or NAS-Bench-201's string.
 
     Raise ``GenotypeError`` where there is none of that name, where the file holds no genotype, or where it is of another space.
     """
-    if not is_genotype_file(cfg):
-        return published(cfg.derive.genotype)
+    name = cfg.derive.genotype
+    is_string = name.startswith("|")
+    known = None if is_genotype_file(cfg) or is_string else published(name)
     space = build_space(cfg)
     try:
-        genotype = Genotype.load(folder / cfg.derive.genotype)
+        genotype = known or (from_string(name) if is_string else Genotype.load(folder / name))
         space.check(genotype)
     except GenotypeError as error:
         raise GenotypeError(f"derive.genotype: {error}") from None

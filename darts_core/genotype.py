@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -22,7 +22,7 @@ class GenotypeError(ValueError):
 
 @dataclass(frozen=True)
 class Edge:
-    """One operation applied to one earlier state: ``src`` 0 and 1 are the cell's inputs, 2 is its first node."""
+    """One operation applied to one earlier state: the cell's inputs come first (0 and 1, or 0 alone), then its nodes."""
 
     op: str
     src: int
@@ -30,31 +30,44 @@ class Edge:
 
 @dataclass(frozen=True)
 class Cell:
-    """``nodes[j]`` holds the edges that are summed into state ``j + 2``; ``concat`` the states that form the output."""
+    """``nodes[j]`` holds the edges that are summed into state ``j + inputs``; ``concat`` the states that form the output."""
 
     nodes: tuple[tuple[Edge, ...], ...]
     concat: tuple[int, ...]
+    inputs: int = 2
 
     @property
     def edges(self) -> tuple[tuple[int, Edge], ...]:
         """All edges as ``(destination state, edge)``, in the order of the nodes."""
-        return tuple((j + 2, edge) for j, edges in enumerate(self.nodes) for edge in edges)
+        return tuple((j + self.inputs, edge) for j, edges in enumerate(self.nodes) for edge in edges)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Genotype:
-    """A normal and a reduction cell, the space that they belong to and the rule that derived them."""
+    """A normal cell and, in most spaces, a reduction cell, the space that they belong to and the rule that derived them."""
 
     normal: Cell
-    reduce: Cell
+    reduce: Cell | None = None
     space: str = "darts_cnn"
     rule: str = "published"
 
+    @classmethod
+    def of(cls, cells: Mapping[str, Cell], *, space: str, rule: str) -> Genotype:
+        """Return the genotype of ``cells`` by their types."""
+        return cls(normal=cells["normal"], reduce=cells.get("reduce"), space=space, rule=rule)
+
+    @property
+    def cells(self) -> dict[str, Cell]:
+        """The cells that there are, by their types."""
+        return {"normal": self.normal} if self.reduce is None else {"normal": self.normal, "reduce": self.reduce}
+
     def cell(self, cell_type: str) -> Cell:
-        """Return the cell called ``normal`` or ``reduce``; another name raises ``ValueError``."""
+        """Return the cell called ``normal`` or ``reduce``; another name, or one that there is none of, raises ``ValueError``."""
         if cell_type not in CELL_TYPES:
             raise ValueError(f"A cell is called 'normal' or 'reduce'. Got {cell_type!r}.")
-        return self.normal if cell_type == "normal" else self.reduce
+        if cell_type not in self.cells:
+            raise ValueError(f"A genotype of the space '{self.space}' has no {cell_type} cell.")
+        return self.cells[cell_type]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form (schema version 1)."""
@@ -64,10 +77,11 @@ class Genotype:
             "rule": self.rule,
             "cells": {
                 cell_type: {
-                    "nodes": [[{"op": e.op, "src": e.src} for e in edges] for edges in self.cell(cell_type).nodes],
-                    "concat": list(self.cell(cell_type).concat),
+                    **({} if cell.inputs == 2 else {"inputs": cell.inputs}),
+                    "nodes": [[{"op": e.op, "src": e.src} for e in edges] for edges in cell.nodes],
+                    "concat": list(cell.concat),
                 }
-                for cell_type in CELL_TYPES
+                for cell_type, cell in self.cells.items()
             },
         }
 
@@ -85,9 +99,9 @@ class Genotype:
         for key in ("space", "rule"):
             if not isinstance(top[key], str) or not top[key]:
                 raise GenotypeError(f"{source}: {key} must be a name. Got {top[key]!r}.")
-        cells = _mapping(top["cells"], f"{source}: cells", set(CELL_TYPES))
-        read = {cell_type: _read_cell(cells[cell_type], f"{source}: {cell_type} cell") for cell_type in CELL_TYPES}
-        return cls(normal=read["normal"], reduce=read["reduce"], space=top["space"], rule=top["rule"])
+        cells = _mapping(top["cells"], f"{source}: cells", {"normal"}, optional={"reduce"})
+        read = {cell_type: _read_cell(cells[cell_type], f"{source}: {cell_type} cell") for cell_type in CELL_TYPES if cell_type in cells}
+        return cls.of(read, space=top["space"], rule=top["rule"])
 
     @classmethod
     def load(cls, path: str | Path) -> Genotype:
@@ -109,13 +123,14 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return data
 
 
-def _mapping(data: object, where: str, keys: set[str]) -> Mapping[str, Any]:
+def _mapping(data: object, where: str, keys: set[str], *, optional: Set[str] = frozenset()) -> Mapping[str, Any]:
     if not isinstance(data, dict):
         raise GenotypeError(f"{where}: an object with the keys {sorted(keys)} expected. Got {type(data).__name__}.")
     if missing := sorted(keys - set(data)):
         raise GenotypeError(f"{where}: missing {missing}.")
-    if unknown := sorted(set(data) - keys):
-        raise GenotypeError(f"{where}: unknown key '{unknown[0]}'{suggest(unknown[0], keys)}. Known: {sorted(keys)}.")
+    if unknown := sorted(set(data) - keys - optional):
+        known = keys | optional
+        raise GenotypeError(f"{where}: unknown key '{unknown[0]}'{suggest(unknown[0], known)}. Known: {sorted(known)}.")
     return data
 
 
@@ -126,19 +141,22 @@ def _index(value: object, where: str) -> int:
 
 
 def _read_cell(data: object, where: str) -> Cell:
-    cell = _mapping(data, where, {"nodes", "concat"})
+    cell = _mapping(data, where, {"nodes", "concat"}, optional={"inputs"})
+    inputs = _index(cell.get("inputs", 2), f"{where}, inputs")
+    if inputs not in (1, 2):
+        raise GenotypeError(f"{where}: inputs must be 1 or 2. Got {inputs}.")
     if not isinstance(cell["nodes"], list) or not cell["nodes"]:
         raise GenotypeError(f"{where}: nodes must be a list with at least one node. Got {cell['nodes']!r}.")
-    nodes = tuple(_read_node(node, j + 2, f"{where}, node {j + 2}") for j, node in enumerate(cell["nodes"]))
+    nodes = tuple(_read_node(node, j, f"{where}, node {j}") for j, node in enumerate(cell["nodes"], start=inputs))
     if not isinstance(cell["concat"], list) or not cell["concat"]:
         raise GenotypeError(f"{where}: concat must be a list of states. Got {cell['concat']!r}.")
     concat = tuple(_index(state, f"{where}, concat") for state in cell["concat"])
     if len(set(concat)) != len(concat):
         raise GenotypeError(f"{where}: concat names a state twice: {list(concat)}.")
     for state in concat:
-        if not 2 <= state < len(nodes) + 2:
-            raise GenotypeError(f"{where}: concat may name the states 2 to {len(nodes) + 1}. Got {state}.")
-    return Cell(nodes, concat)
+        if not inputs <= state < len(nodes) + inputs:
+            raise GenotypeError(f"{where}: concat may name the states {inputs} to {len(nodes) + inputs - 1}. Got {state}.")
+    return Cell(nodes, concat, inputs)
 
 
 def _read_node(data: object, state: int, where: str) -> tuple[Edge, ...]:

@@ -42,12 +42,14 @@ class Registry(Generic[T]):
     """Factories of one kind of part, found by name; the options of each are its keyword-only parameters.
 
     ``key`` is the section of ``params.yaml`` that selects an entry, for error messages: ``Registry("method", key="method")``;
-    or the one key that does, where there is no section of its own: ``key="derive.rule"``.
+    or the one key that does, where there is no section of its own: ``key="derive.rule"``. ``common`` is called with what a factory
+    built, and its keyword-only parameters are options of every entry, beside the factory's own, which come first where both have one.
     """
 
-    def __init__(self, kind: str, *, key: str) -> None:
+    def __init__(self, kind: str, *, key: str, common: Callable[..., T] | None = None) -> None:
         self.kind = kind
         self.key = key
+        self._common = common
         self._name_key = key if "." in key else f"{key}.name"  # a section has a name; a key of its own is one
         self._factories: dict[str, Callable[..., T]] = {}
 
@@ -83,12 +85,14 @@ class Registry(Generic[T]):
         return (inspect.getdoc(self.get(name)) or "").partition("\n")[0]
 
     def options(self, name: str) -> dict[str, inspect.Parameter]:
-        """Return the keyword-only parameters of a factory: its configuration schema."""
-        return {p.name: p for p in inspect.signature(self.get(name)).parameters.values() if p.kind is p.KEYWORD_ONLY}
+        """Return the keyword-only parameters of a factory, then those that every entry has: its configuration schema."""
+        own = _options(self.get(name))
+        return own if self._common is None else {**own, **{key: p for key, p in _options(self._common).items() if key not in own}}
 
     def types(self, name: str) -> dict[str, Any]:
         """Return the types of a factory's parameters, by name."""
-        return _hints(self.get(name))
+        own = _hints(self.get(name))
+        return own if self._common is None else {**_hints(self._common), **own}
 
     def errors(self, name: str, options: Mapping[str, Any], *, beside: typing.Iterable[str] = ()) -> list[tuple[str, str]]:
         """Return every fault of a selection as ``(dotted key, message)``; an empty list means that it can be built.
@@ -102,7 +106,11 @@ class Registry(Generic[T]):
         values, faults = self._validated(name, options or {})
         if faults:
             raise ValueError("; ".join(f"{key}: {message}" for key, message in faults))
-        return self.get(name)(**values)
+        factory = self.get(name)
+        own = _options(factory)
+        built = factory(**{key: value for key, value in values.items() if key in own})
+        others = {key: value for key, value in values.items() if key not in own}
+        return built if self._common is None or not others else self._common(built, **others)
 
     def _validated(
         self, name: str, options: Mapping[str, Any], beside: typing.Iterable[str] = ()
@@ -131,6 +139,10 @@ class Registry(Generic[T]):
 
     def _unknown(self, name: object) -> str:
         return f"no {self.kind} is called '{name}'{suggest(str(name), self._factories)}. Known: {', '.join(self.names())}."
+
+
+def _options(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    return {p.name: p for p in inspect.signature(factory).parameters.values() if p.kind is p.KEYWORD_ONLY}
 
 
 def _hints(factory: Callable[..., Any]) -> dict[str, Any]:

@@ -78,6 +78,9 @@ class SearchConfig(Section):
     train_portion: OpenFraction = Field(default=0.5, description="share of the training images for the weights; the rest moves alpha")
     data_fraction: Share = Field(default=1.0, description="share of the training images that the search uses, the same of every class")
     cutout: StrictBool = False
+    hessian_every: CountOrZero = Field(
+        default=0, description="log the dominant Hessian eigenvalue of the validation loss by alpha every so many epochs; 0: never"
+    )
     backend: Literal["auto", "reference", "eager", "native"] = Field(
         default="auto",
         description="auto: eager, or native (C++ for a CPU) for a long search, where it agrees with reference, the published forward",
@@ -153,6 +156,9 @@ class EvaluateConfig(Section):
     batch_size: Count = 256
     bootstrap_samples: Count = 2000
     calibration_bins: Count = 15
+    benchmark_table: str | None = Field(
+        default=None, description="CSV (arch, val_accuracy, test_accuracy) of all architectures of the space"
+    )
 
 
 class BenchmarkConfig(Section):

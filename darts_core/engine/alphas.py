@@ -19,11 +19,12 @@ def alpha_rows(epoch: int, mixture: Mapping[str, Tensor], edges: Sequence[str], 
 
 
 def mixture_metrics(mixture: Mapping[str, Tensor], primitives: Sequence[str]) -> dict[str, float]:
-    """Return the mean weight of each operation over the edges, the mean entropy of an edge in nats, and the share of ``skip_connect``."""
+    """Return the mean weight of each operation over the edges, the mean entropy of an edge in nats, and that of ``skip_connect``."""
     metrics: dict[str, float] = {}
     for cell_type, op_EO in mixture.items():
         op_EO = op_EO.double()
-        metrics[f"entropy_{cell_type}"] = float(-(op_EO * op_EO.clamp_min(1e-30).log()).sum(-1).mean())
+        share_EO = op_EO / op_EO.sum(-1, keepdim=True)  # gates do not sum to 1
+        metrics[f"entropy_{cell_type}"] = float(-(share_EO * share_EO.clamp_min(1e-30).log()).sum(-1).mean())
         for op, weight in zip(primitives, op_EO.mean(0).tolist()):
             metrics[f"alpha_{cell_type}/{op}"] = weight
     if "skip_connect" in primitives:

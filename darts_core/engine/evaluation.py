@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -66,8 +66,8 @@ class NetworkScores:
 class Evaluation:
     """The result of ``evaluate``. ``scores`` starts with the searched network, of which ``predictions`` and the tables speak.
 
-    ``vs_random`` is the relative improvement over the mean of the random architectures in percent; None without any, or where
-    they never hit.
+    ``truth`` is what a benchmark's table says. ``vs_random`` is the relative improvement over the mean of the random architectures in
+    percent; None without any, or where they never hit.
     """
 
     class_names: tuple[str, ...]
@@ -77,6 +77,7 @@ class Evaluation:
     confusion: npt.NDArray[np.int64]  # row: true class, column: predicted class
     per_class: tuple[ClassScores, ...]
     reliability: tuple[ReliabilityBin, ...]
+    truth: Mapping[str, float] = field(default_factory=dict)
 
     def metrics(self) -> dict[str, float]:
         """Return the flat content of ``metrics.json``: ``test_*`` for the searched network, ``<network>_*`` for the others."""
@@ -101,7 +102,7 @@ class Evaluation:
                 f"{other.name}_params_m": other.params_m,
                 f"{other.name}_macs_m": other.macs_m,
             }
-        return {key: value for key, value in values.items() if value is not None}
+        return {**{key: value for key, value in values.items() if value is not None}, **self.truth}
 
     def save(self, folder: str | Path) -> None:
         """Write metrics.json, comparison.csv, per_class.csv, confusion.csv, reliability.csv and predictions.csv; make the folder.

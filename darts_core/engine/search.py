@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from darts_core.config import SearchConfig
@@ -26,16 +27,20 @@ from darts_core.engine.loop import (
     to_device,
 )
 from darts_core.engine.schedule import cosine
+from darts_core.engine.watch import cell_metrics, collapse_warning, is_collapsed, ranking, stable_epochs
 from darts_core.genotype import Cell, Genotype
 from darts_core.metrics import RunningMean, count_macs, top_k_accuracy
 from darts_core.runtime.checkpoint import Checkpoint
 from darts_core.runtime.memory import free_mib
 from darts_core.runtime.progress import Progress
+from darts_core.search.hessian import dominant_eigenvalue
 from darts_core.search.method import Method, check_warmup
 from darts_core.search.steps import Bilevel
+from darts_core.search.stop import why_stop
 from darts_core.spaces.space import CellSpace
 from darts_core.supernet.choice import choose_backend
 from darts_core.supernet.footprint import estimate_peak_mib
+from darts_core.supernet.sampled import Sampled
 from darts_core.supernet.supernet import Supernet
 
 Row = dict[str, Any]
@@ -65,10 +70,11 @@ class SearchData:
 class SearchResult:
     """What a search found.
 
-    ``history`` has a row an epoch (losses, accuracies in percent, learning rate, entropies, mean weights), ``alphas`` a row for each
-    epoch, cell, edge and operation, ``costs`` what :meth:`EpochCost.lap` says of each epoch; ``op_weights`` are the final weights op_EO of
-    each cell type, ``edge_weights`` those of the edges, edge_E, where they have any, and ``supernet_state`` is the ``state_dict`` with
-    alpha in it. ``computed`` says by which backend and memory mode.
+    ``history`` has a row an epoch (losses, accuracies in percent, learning rate, entropies, mean weights, the collapse watch), ``alphas`` a
+    row for each epoch, cell, edge and operation, ``costs`` what :meth:`EpochCost.lap` says of each epoch; ``op_weights`` are the final
+    weights op_EO of each cell type, ``edge_weights`` those of the edges, edge_E, where they have any, and ``supernet_state`` is the
+    ``state_dict`` with alpha in it. ``computed`` says by which backend and memory mode, ``stopped`` why the search ended before its last
+    epoch, if it did.
     """
 
     genotype: Genotype
@@ -76,6 +82,7 @@ class SearchResult:
     alphas: list[Row]
     costs: list[Row]
     computed: dict[str, str]
+    stopped: str | None
     op_weights: dict[str, Tensor] = field(repr=False)
     edge_weights: dict[str, Tensor] = field(repr=False)
     supernet_state: dict[str, Tensor] = field(repr=False)
@@ -87,8 +94,8 @@ class SearchResult:
 
     @property
     def reduce(self) -> Cell:
-        """The reduction cell."""
-        return self.genotype.reduce
+        """The reduction cell; ``ValueError`` where the space has none."""
+        return self.genotype.cell("reduce")
 
     @property
     def train_acc(self) -> float:
@@ -112,8 +119,11 @@ def search(
     progress: str = "off",
     log: Log = no_log,
     checkpoint: Checkpoint | None = None,
+    generator: torch.Generator | None = None,
 ) -> SearchResult:
-    """Run ``cfg.epochs`` epochs and derive the genotype of the last one; go on from ``checkpoint`` where it holds a state.
+    """Run ``cfg.epochs`` epochs, or fewer if the method says so, and derive the genotype of the last one.
+
+    Go on from ``checkpoint`` where it holds a state. What a method draws at random comes from ``generator``, a CPU generator.
 
     Raise ``ValueError`` where the method's warm-up leaves no epoch in which alpha moves, ``TrainingError`` where a loss is not finite, the
     training set is empty, or the device's memory is full.
@@ -124,7 +134,8 @@ def search(
     with memory_advice("Lower search.batch_size or space.init_channels."):
         computed = place(supernet, method, cfg, device, data.batch_shape, batches=len(data.train))
     memory_format = supernet.backend.memory_format(device)
-    bilevel = Bilevel(supernet, method, cfg)
+    bilevel = Bilevel(supernet, method, cfg, generator=generator)
+    usable = space.shape.choosable(supernet.primitives)
     history: list[Row] = []
     alphas: list[Row] = []
     costs: list[Row] = []
@@ -139,9 +150,14 @@ def search(
     with memory_advice(_memory_advice(supernet, method)), EpochCost(device) as cost:
         valid = cost.waiting(to_device(data.valid, device, memory_format))
         for epoch in range(done, cfg.epochs):
+            if why_stop(method.stop, history) is not None:
+                break
+            bilevel.start_epoch(epoch)
+            before, is_warmup = ranking(supernet.mixture(), usable), epoch < method.warmup_epochs
             lr = cosine(epoch, epochs=cfg.epochs, lr=cfg.lr, lr_min=cfg.lr_min)
+            temperature = _set_temperature(supernet, method, epoch, cfg.epochs)
             batches = reporter.batches(cost.waiting(to_device(data.train, device, memory_format)), total=len(data.train))
-            row = _train_epoch(bilevel, batches, valid, lr, is_warmup=epoch < method.warmup_epochs)
+            row = _train_epoch(bilevel, batches, valid, lr, is_warmup=is_warmup)
             require_finite(
                 row["train_loss"] + row.get("arch_loss", 0.0),
                 what=f"The loss of epoch {epoch + 1}",
@@ -149,8 +165,22 @@ def search(
             )
             row["valid_loss"], row["valid_acc"] = assess(supernet, cost.waiting(to_device(data.held_out, device, memory_format)))
             mixture = supernet.mixture()
-            row |= {"lr": lr, **mixture_metrics(mixture, supernet.primitives), **edge_metrics(supernet.edge_mixture(), space.edge_names)}
+            row |= {
+                "lr": lr,
+                **temperature,
+                **mixture_metrics(mixture, supernet.primitives),
+                **edge_metrics(supernet.edge_mixture(), space.edge_names),
+                **cell_metrics(_derive(supernet, method, space)),
+                "stable_epochs": stable_epochs(history, before, ranking(mixture, usable), is_warmup=is_warmup),
+            }
+            row["collapsed"] = int(is_collapsed([*history, row]))
+            if method.penalties:
+                row["penalty"] = float(bilevel.penalty().detach())
+            if cfg.hessian_every and (epoch + 1) % cfg.hessian_every == 0:
+                row["hessian"] = _curvature(supernet, next(iter(to_device(data.held_out, device, memory_format))))
             history.append({"epoch": epoch + 1, **row})
+            if (warning := collapse_warning(history)) is not None:
+                LOG.warning("search: %s", warning)
             alphas += alpha_rows(epoch + 1, mixture, space.edge_names, supernet.primitives)
             costs.append({"epoch": epoch + 1, **cost.lap()})
             if checkpoint is not None:
@@ -170,18 +200,31 @@ def search(
             log(row, epoch + 1)
             reporter.epoch({name: row[name] for name in SHOWN})
     reporter.close()
+    stopped = why_stop(method.stop, history) if len(history) < cfg.epochs else None
+    if stopped is not None:
+        LOG.info("search: ended after epoch %d of %d: %s.", len(history), cfg.epochs, stopped)
     return SearchResult(
-        genotype=method.derive(
-            supernet.mixture(), primitives=supernet.primitives, nodes=space.nodes, space=space.name, edge_E=supernet.edge_mixture()
-        ),
+        genotype=_derive(supernet, method, space),
         history=history,
         alphas=alphas,
         costs=costs,
         computed=computed,
+        stopped=stopped,
         op_weights=supernet.mixture(),
         edge_weights=supernet.edge_mixture(),
         supernet_state={name: value.detach().cpu() for name, value in supernet.state_dict().items()},
     )
+
+
+def _derive(supernet: Supernet, method: Method, space: CellSpace) -> Genotype:
+    return method.derive(
+        supernet.mixture(), primitives=supernet.primitives, shape=space.shape, space=space.name, edge_E=supernet.edge_mixture()
+    )
+
+
+def _curvature(supernet: Supernet, batch: Batch) -> float:
+    """Return the dominant eigenvalue on ``batch``, always from the same first vector: it changes nothing else of the search."""
+    return dominant_eigenvalue(supernet, F.cross_entropy, batch, generator=torch.Generator().manual_seed(0))
 
 
 def place(
@@ -224,6 +267,15 @@ def place(
 def _memory_advice(supernet: Supernet, method: Method) -> str:
     can_be_lean = not supernet.is_lean and method.arch_gradient.graphs == 1
     return f"{'Set search.memory: lean, or lower' if can_be_lean else 'Lower'} search.batch_size or space.init_channels."
+
+
+def _set_temperature(supernet: Supernet, method: Method, epoch: int, epochs: int) -> Row:
+    """Give the relaxation the temperature of ``epoch`` and return it for the log; nothing where the method has none."""
+    if method.temperature is None:
+        return {}
+    assert isinstance(supernet.relax, Sampled)
+    supernet.relax.temperature = method.temperature(epoch, epochs)
+    return {"temperature": supernet.relax.temperature}
 
 
 def _train_epoch(bilevel: Bilevel, batches: Iterable[Batch], valid: Iterator[Batch], lr: float, *, is_warmup: bool) -> Row:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,12 +15,16 @@ STEM_MULTIPLIER = 3
 
 @dataclass(frozen=True, kw_only=True)
 class CellPlan:
-    """Where a cell stands: its width, the widths of its two inputs, and whether it or its predecessor halves the resolution."""
+    """Where a cell stands: its width, the widths of its inputs, and whether it or its predecessor halves the resolution.
 
-    channels_in: tuple[int, int]
+    ``fits_inputs`` says whether the cell begins with blocks that fit its two inputs to its width; else they have it already.
+    """
+
+    channels_in: tuple[int, ...]
     channels: int
     is_reduction: bool
     follows_reduction: bool
+    fits_inputs: bool = True
 
     @property
     def cell_type(self) -> str:
@@ -28,12 +32,45 @@ class CellPlan:
         return "reduce" if self.is_reduction else "normal"
 
 
+class BlockPlan(Protocol):
+    """Where something else than a cell stands, of which there is nothing to search."""
+
+    def build(self) -> nn.Module:
+        """Return it: one state -> one state."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skeleton:
+    """What stands around the cells. ``stem`` maps images to the states that the first cell reads, two or one.
+
+    ``head`` maps the last state to what is pooled for the classifier, of ``channels`` channels.
+    """
+
+    stem: nn.Module
+    plans: Sequence[CellPlan | BlockPlan]
+    head: nn.Module
+    channels: int
+
+
+class Frame(Protocol):
+    """Which skeleton a space has."""
+
+    def check(self, *, layers: int, stem: Stem, auxiliary: bool, section: str) -> None:
+        """Raise ``ValueError`` that names the key of ``section`` where there is no such network."""
+        ...
+
+    def build(self, *, in_channels: int, init_channels: int, layers: int, stem: Stem, width: Mapping[str, int]) -> Skeleton:
+        """Return the skeleton; ``width`` gives for each cell type how many states its output concatenates."""
+        ...
+
+
 def reduction_layers(layers: int) -> set[int]:
     """Return the layers that halve the resolution: at one and two thirds of the depth."""
     return {layers // 3, 2 * layers // 3}
 
 
-def plan_cells(init_channels: int, layers: int, *, stem: Stem, width: dict[str, int]) -> Iterator[CellPlan]:
+def plan_cells(init_channels: int, layers: int, *, stem: Stem, width: Mapping[str, int]) -> Iterator[CellPlan]:
     """Yield the plan of each cell; ``width`` gives for each cell type how many states its output concatenates."""
     before = last = init_channels if stem == "imagenet" else STEM_MULTIPLIER * init_channels
     channels, follows_reduction = init_channels, stem == "imagenet"
@@ -81,6 +118,24 @@ class ImageNetStem(nn.Module):
 def build_stem(stem: Stem, in_channels: int, init_channels: int) -> nn.Module:
     """Return the stem called ``cifar`` or ``imagenet``."""
     return (ImageNetStem if stem == "imagenet" else CifarStem)(in_channels, init_channels)
+
+
+@dataclass(frozen=True)
+class DartsFrame:
+    """Normal cells with a reduction cell at one and two thirds of the depth; each reads the two before it (arXiv:1806.09055)."""
+
+    def check(self, *, layers: int, stem: Stem, auxiliary: bool, section: str) -> None:
+        """Raise ``ValueError`` for a supernet without a normal cell; a discrete network of any depth can be built."""
+        if section == "space" and layers < 3:
+            raise ValueError(
+                f"space.layers must be at least 3, for the supernet to have a normal cell beside two reductions. Got {layers}."
+            )
+
+    def build(self, *, in_channels: int, init_channels: int, layers: int, stem: Stem, width: Mapping[str, int]) -> Skeleton:
+        """Return the skeleton; ``width`` gives for each cell type how many states its output concatenates."""
+        plans = tuple(plan_cells(init_channels, layers, stem=stem, width=width))
+        channels = plans[-1].channels * width[plans[-1].cell_type]
+        return Skeleton(stem=build_stem(stem, in_channels, init_channels), plans=plans, head=nn.Identity(), channels=channels)
 
 
 class AuxiliaryHead(nn.Module):

@@ -59,6 +59,20 @@ class ReluConvBn(ReluFirst):
         return self.conv(x)
 
 
+class NormalConv(ReluFirst):
+    """ReLU, full convolution, BatchNorm: (B, C, H, W) -> (B, C, ceil(H/stride), ceil(W/stride))."""
+
+    def __init__(self, channels_in: int, channels_out: int, kernel: int, *, stride: int = 1, affine: bool) -> None:
+        super().__init__()
+        self.picked = stride if kernel == 1 else 1  # the pixels are picked first, for the reason that FactorizedReduce gives
+        self.conv = nn.Conv2d(channels_in, channels_out, kernel, stride=stride // self.picked, padding=kernel // 2, bias=False)
+        self.bn = nn.BatchNorm2d(channels_out, affine=affine)
+
+    def convolve(self, x: Tensor) -> Tensor:
+        """Map the rectified input to what ``last_bn`` takes."""
+        return self.conv(x if self.picked == 1 else subsample(x, self.picked))
+
+
 class FactorizedReduce(ReluFirst):
     """Halve the resolution by two 1x1 convolutions, of the even and of the odd pixels: (B, C_in, H, W) -> (B, C_out, ceil(H/2), ceil(W/2)).
 
@@ -176,6 +190,18 @@ def dil_conv_3x3(channels: int, *, stride: int, affine: bool) -> nn.Module:
 def dil_conv_5x5(channels: int, *, stride: int, affine: bool) -> nn.Module:
     """Dilated separable 5x5 convolution, 9x9 field of view."""
     return DilatedConv(channels, 5, stride=stride, affine=affine)
+
+
+@OPS.register("nor_conv_1x1")
+def nor_conv_1x1(channels: int, *, stride: int, affine: bool) -> nn.Module:
+    """Full 1x1 convolution."""
+    return NormalConv(channels, channels, 1, stride=stride, affine=affine)
+
+
+@OPS.register("nor_conv_3x3")
+def nor_conv_3x3(channels: int, *, stride: int, affine: bool) -> nn.Module:
+    """Full 3x3 convolution."""
+    return NormalConv(channels, channels, 3, stride=stride, affine=affine)
 
 
 @OPS.register("conv_7x1_1x7")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from darts_core.components import build_method, build_space, named_genotype
 from darts_core.config import Config
-from darts_core.genotype import CELL_TYPES, Genotype
+from darts_core.genotype import Genotype
 from darts_core.pipeline.places import GENOTYPE, write_json
 from darts_core.pipeline.search import read_arch
 from darts_core.pipeline.stage import Stage
@@ -21,18 +21,23 @@ log = logging.getLogger(__name__)
 def run(stage: Stage) -> None:
     """Derive the genotype of the search, or take the published one or the file that ``derive.genotype`` names."""
     genotype = chosen_genotype(stage.cfg)
-    build_space(stage.cfg).check(genotype)
+    space = build_space(stage.cfg)
+    space.check(genotype)
     GENOTYPE.parent.mkdir(parents=True, exist_ok=True)
     genotype.save(GENOTYPE)
     digest = hashlib.sha256(GENOTYPE.read_bytes()).hexdigest()
     write_json(stage.reports / "source.json", {"genotype": Path(stage.cfg.derive.genotype).name, "sha256": digest})
     counts = operation_counts(genotype)
     counts.to_csv(stage.reports / "operations.csv", index=False)
-    edges = {cell_type: genotype.cell(cell_type).edges for cell_type in CELL_TYPES}
-    stage.metrics({f"{cell_type}_skips": sum(edge.op == "skip_connect" for _, edge in edges[cell_type]) for cell_type in CELL_TYPES})
-    for cell_type in CELL_TYPES:
+    stage.metrics(
+        {f"{cell_type}_skips": sum(edge.op == "skip_connect" for _, edge in cell.edges) for cell_type, cell in genotype.cells.items()}
+    )
+    log.info("derived by: %s", genotype.rule)
+    for cell_type in genotype.cells:
         draw_cell(genotype, cell_type, stage.reports, f"cell_{cell_type}")
         log.info("%s", describe_cell(genotype, cell_type))
+    if space.spell is not None:
+        log.info("%s", space.spell(genotype))
 
 
 def chosen_genotype(cfg: Config) -> Genotype:
@@ -40,11 +45,15 @@ def chosen_genotype(cfg: Config) -> Genotype:
     if cfg.derive.genotype != "search":
         return named_genotype(cfg)
     op_EO, edge_E, content = read_arch()
-    return build_method(cfg).derive(op_EO, primitives=content["primitives"], nodes=content["nodes"], space=content["space"], edge_E=edge_E)
+    return build_method(cfg).derive(
+        op_EO, primitives=content["primitives"], shape=build_space(cfg).shape, space=content["space"], edge_E=edge_E
+    )
 
 
 def describe_cell(genotype: Genotype, cell_type: str) -> str:
     """Return the cell in one line: each node's operations with the states that they read."""
-    nodes = genotype.cell(cell_type).nodes
-    shown = (f"{state} = " + " + ".join(f"{edge.op}({edge.src})" for edge in edges) for state, edges in enumerate(nodes, start=2))
+    cell = genotype.cell(cell_type)
+    shown = (
+        f"{state} = " + " + ".join(f"{edge.op}({edge.src})" for edge in edges) for state, edges in enumerate(cell.nodes, start=cell.inputs)
+    )
     return f"{cell_type:>6}: " + "; ".join(shown)

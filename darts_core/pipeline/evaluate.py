@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 import sys
+from collections.abc import Mapping
 
 import torch
 
-from darts_core.components import build_space
+from darts_core.components import benchmark_table, build_space
+from darts_core.config import Config
 from darts_core.data import Batches, open_prepared
 from darts_core.engine.evaluate import evaluate
-from darts_core.engine.lineup import SEARCHED, saved_networks
+from darts_core.engine.lineup import SEARCHED, Saved, saved_networks
 from darts_core.engine.loop import memory_advice
 from darts_core.pipeline.places import NETWORKS, PREPARED
 from darts_core.pipeline.stage import Stage
 from darts_core.report.evaluation import draw_evaluation
 from darts_core.report.table import COMPARISON_NOTE, comparison_markdown, comparison_text
 
+LOG = logging.getLogger(__name__)
+
 
 def run(stage: Stage) -> None:
     """Evaluate all trained networks and print how they compare."""
     cfg, session, prepared = stage.cfg, stage.session, open_prepared(PREPARED)
     space = build_space(cfg)
-    networks = {name: saved.build(space, cfg.evaluate.weights) for name, saved in saved_networks(NETWORKS).items()}
+    saved = saved_networks(NETWORKS)
+    truth = true_accuracies(cfg, saved)
+    networks = {name: one.build(space, cfg.evaluate.weights) for name, one in saved.items()}
     batches = Batches(prepared.test(), cfg.evaluate.batch_size, shuffle=False, device=session.device, num_workers=session.num_workers)
     spec = prepared.spec
     with memory_advice("Lower evaluate.batch_size."):
         found = evaluate(networks, batches, device=session.device, cfg=cfg.evaluate, class_names=spec.class_names, seed=cfg.seed)
+    found = dataclasses.replace(found, truth=truth)
     found.save(stage.reports)
     draw_evaluation(found, stage.reports)
     heading = f"Test images of {spec.name}, weights of the {cfg.evaluate.weights} epoch."
@@ -33,3 +42,20 @@ def run(stage: Stage) -> None:
     stage.tracker.model(networks[SEARCHED].cpu(), torch.zeros(1, spec.channels, spec.height, spec.width))
     sys.stdout.write(f"\n{comparison_text(found.scores)}{COMPARISON_NOTE}\n\n")
     sys.stdout.flush()
+
+
+def true_accuracies(cfg: Config, saved: Mapping[str, Saved]) -> dict[str, float]:
+    """Return what ``evaluate.benchmark_table`` says of the cell networks, all in percent; nothing without a table."""
+    table, space = benchmark_table(cfg), build_space(cfg)
+    if table is None or space.spell is None:
+        return {}
+    found: dict[str, float] = {}
+    for name, one in saved.items():
+        if one.entrant.genotype is None:
+            continue
+        architecture = space.spell(one.entrant.genotype)
+        truth = table.look_up(architecture)
+        prefix = "" if name == SEARCHED else f"{name}_"
+        found |= {f"{prefix}table_{key}": value for key, value in dataclasses.asdict(truth).items()}
+        LOG.info("%s: %s has %.2f %% in the table, more than %.1f %% of it.", name, architecture, truth.test_acc, truth.percentile)
+    return found

@@ -73,6 +73,7 @@ def search_cell(cfg: Config, prepared: Prepared, session: Session, *, stage: Sta
         progress=session.progress,
         log=stage.tracker.log,
         checkpoint=checkpoint,
+        generator=stream(cfg.seed, "search perturbation"),
     )
 
 
@@ -102,7 +103,7 @@ def _save(result: SearchResult, stage: Stage) -> None:
     op_weights, edge_weights = (
         {cell_type: weights.tolist() for cell_type, weights in each.items()} for each in (result.op_weights, result.edge_weights)
     )
-    sizes = {"space": space.name, "primitives": list(space.primitives), "nodes": space.nodes}
+    sizes = {"space": space.name, "primitives": list(space.primitives)}
     _save_arch({"searched": True, **sizes, "op_weights": op_weights, "edge_weights": edge_weights})
     last = result.history[-1]
     named = {
@@ -111,7 +112,7 @@ def _save(result: SearchResult, stage: Stage) -> None:
         "search_train_acc": "train_acc",
         "search_train_loss": "train_loss",
     }
-    alike = [key for key in ("entropy_normal", "entropy_reduce", "skip_share") if key in last]
+    alike = [key for key in last if key.startswith("entropy_") or key in ("skip_share", "parameterless_normal", "collapsed")]
     stage.metrics({**{key: last[name] for key, name in named.items()}, **{f"search_{key}": last[key] for key in alike}})
     stage.epochs(result.costs, prefix="search", total="search_epochs_s")
     save_tables(result.history, result.alphas, result.costs, stage.reports)

@@ -117,7 +117,7 @@ def _sides(axes: Axes, edges: list[str], ops: list[str]) -> None:
     axes.set_xticks(range(len(ops)), ops, rotation=32, ha="left", rotation_mode="anchor")
     for tick, op in zip(axes.get_xticklabels(), ops):
         tick.set_color(palette.family(op).colour)
-    axes.set_yticks(range(len(edges)), [_edge_name(edge) for edge in edges], parse_math=True)
+    axes.set_yticks(range(len(edges)), _edge_names(edges), parse_math=True)
     for e in range(1, len(edges)):
         same = edges[e].rpartition("-")[2] == edges[e - 1].rpartition("-")[2]
         axes.axhline(e - 0.5, color=palette.PAPER, linewidth=0.6 if same else 3.5)
@@ -125,10 +125,13 @@ def _sides(axes: Axes, edges: list[str], ops: list[str]) -> None:
         axes.axvline(o - 0.5, color=palette.PAPER, linewidth=0.6)
 
 
-def _edge_name(edge: str) -> str:
-    """Name the states as the drawings do: ``0-3`` is what flows from c_{k-2} into node 1."""
-    match = re.fullmatch(r"(\d+)-(\d+)", str(edge))
-    if match is None:
-        return str(edge)
-    src, dst = (state_name(int(state)) for state in match.groups())
+def _edge_names(edges: list[str]) -> list[str]:
+    """Name the states as the drawings do: ``0-3`` is what flows from c_{k-2} into node 1, in a cell of two inputs."""
+    matches = [re.fullmatch(r"(\d+)-(\d+)", str(edge)) for edge in edges]
+    inputs = min((int(match[2]) for match in matches if match is not None), default=2)  # the first node follows the inputs
+    return [str(edge) if match is None else _edge_name(match, inputs) for edge, match in zip(edges, matches)]
+
+
+def _edge_name(match: re.Match[str], inputs: int) -> str:
+    src, dst = (state_name(int(state), inputs=inputs) for state in match.groups())
     return f"${src}$ \u2192 {dst}" if "_" in src else f"{src} \u2192 {dst}"

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Polygon
 from matplotlib.path import Path as Curve
 
-from darts_core.genotype import CELL_TYPES, Cell, Genotype
+from darts_core.genotype import Cell, Genotype
 from darts_core.report import palette, style
 from darts_core.report.cell_layout import Box, Layout, Point, Wire, lay_out
 from darts_core.report.graph import OUTPUT, state_name, to_dot
@@ -27,10 +27,10 @@ CELL_TITLES = {"normal": "Normal cell", "reduce": "Reduction cell"}
 def draw_cell(genotype: Genotype, cell_type: str, folder: str | Path, stem: str) -> list[Path]:
     """Write ``stem``.svg, .png and .dot of the ``normal`` or ``reduce`` cell into ``folder`` and return the paths.
 
-    Equal genotypes give equal bytes. Raise ``ValueError`` for another ``cell_type``.
+    Equal genotypes give equal bytes. Raise ``ValueError`` for another ``cell_type``, or one that the genotype does not have.
     """
-    if cell_type not in CELL_TYPES:
-        raise ValueError(f"cell_type must be one of {', '.join(CELL_TYPES)}. Got {cell_type!r}.")
+    if cell_type not in genotype.cells:
+        raise ValueError(f"cell_type must be one of {', '.join(genotype.cells)}. Got {cell_type!r}.")
     cell = genotype.cell(cell_type)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -67,18 +67,18 @@ def _draw(axes: Axes, cell: Cell, layout: Layout) -> None:
         for piece in {piece: None for wire in mine for piece in _pieces(wire)}:
             if piece in read:  # a pale rim on the bend shows which of two crossing wires goes on
                 _curve(axes, piece, colour=palette.PAPER, width=3.6, zorder=2 + 0.01 * src, part=(0.3, 0.85))
-                _curve(axes, piece, colour=_wire_colour(src), width=1.3, zorder=2.005 + 0.01 * src)
+                _curve(axes, piece, colour=_wire_colour(src, cell), width=1.3, zorder=2.005 + 0.01 * src)
             else:
                 _curve(axes, piece, colour=CONCAT_WIRE, width=1.1, zorder=1)
         for wire in mine:
-            _arrow(axes, wire.points[-1], colour=CONCAT_WIRE if wire.label is None else _wire_colour(src))
+            _arrow(axes, wire.points[-1], colour=CONCAT_WIRE if wire.label is None else _wire_colour(src, cell))
     for label in layout.labels:
         colour = palette.family(label.op).colour
         node = layout.states[label.dst]
         _curve(axes, ((label.box.right, label.box.y), (node.left + 0.02, node.y)), colour=colour, width=1.8, zorder=3)
         _label(axes, label.op, label.box, colour)
     for state, box in layout.states.items():
-        _state(axes, state, box, is_concat=state in cell.concat)
+        _state(axes, state, box, cell)
     _rounded(axes, layout.output, fill=palette.WASH, line=palette.MUTED)
     _indexed(axes, OUTPUT, layout.output)
 
@@ -87,8 +87,8 @@ def _pieces(wire: Wire) -> list[tuple[Point, Point]]:
     return list(zip(wire.points, wire.points[1:]))
 
 
-def _wire_colour(src: int) -> str:
-    return INPUT_WIRES[src] if src < 2 else NODE_WIRE
+def _wire_colour(src: int, cell: Cell) -> str:
+    return INPUT_WIRES[src] if src < cell.inputs else NODE_WIRE
 
 
 def _curve(
@@ -144,13 +144,13 @@ def _label(axes: Axes, op: str, box: Box, colour: str) -> None:
     )
 
 
-def _state(axes: Axes, state: int, box: Box, *, is_concat: bool) -> None:
-    name = state_name(state)
-    if state < 2:
+def _state(axes: Axes, state: int, box: Box, cell: Cell) -> None:
+    name = state_name(state, inputs=cell.inputs)
+    if state < cell.inputs:
         _rounded(axes, box, fill=palette.WASH, line=palette.MUTED)
         _indexed(axes, name, box)
         return
-    fill, ink = (palette.INK, palette.PAPER) if is_concat else (palette.PAPER, palette.INK)
+    fill, ink = (palette.INK, palette.PAPER) if state in cell.concat else (palette.PAPER, palette.INK)
     axes.add_patch(Circle((box.x, box.y), box.width / 2, facecolor=fill, edgecolor=palette.INK, linewidth=1.4, zorder=5, clip_on=False))
     axes.text(box.x, box.y, name, color=ink, fontsize=STATE_SIZE, ha="center", va="center_baseline", zorder=6)
 

@@ -52,7 +52,7 @@ Layers = tuple[tuple[Band, ...], ...]
 
 def layer_of_states(cell: Cell) -> list[int]:
     """Return each state's layer (inputs 0): as far left as its sources allow, but never left of an earlier node."""
-    layers = [0, 0]
+    layers = [0] * cell.inputs
     for edges in cell.nodes:
         layers.append(max(layers[-1], 1 + max(layers[edge.src] for edge in edges)))
     return layers
@@ -63,7 +63,8 @@ def arrange(cell: Cell) -> tuple[Layers, list[list[float]]]:
 
     The last layer holds one lane a concatenated state. Nodes of a layer stay in their order; lanes move.
     """
-    starts = (frozenset[int](), frozenset({1}), frozenset(range(1, len(cell.nodes) + 2)), frozenset(range(len(cell.nodes) + 2)))
+    count = len(cell.nodes) + cell.inputs
+    starts = (frozenset[int](), frozenset({1}), frozenset(range(1, count)), frozenset(range(count)))
     begun = dict.fromkeys(_sort_edges(cell, _initial(cell, below=below)) for below in starts)
     found = dict.fromkeys(_improve(cell, layers) for layers in begun)
     placed = [(layers, _place(cell, layers, sweeps=200)) for layers in found]
@@ -120,10 +121,10 @@ def _initial(cell: Cell, *, below: frozenset[int]) -> Layers:
         edges.setdefault(state, []).append(index)
     tallest = max(sum(_height(edges[s]) for s in edges if layer[s] == k) for k in range(1, depth + 1))
     height = max(INPUT, INPUT_SHARE * tallest)
-    layers: list[tuple[Band, ...]] = [(Band(0, height), Band(1, height))]
+    layers: list[tuple[Band, ...]] = [tuple(Band(s, height) for s in range(cell.inputs))]
     for depth_here in range(1, depth + 1):
         lanes = [Band(s, LANE, is_lane=True) for s in range(len(layer)) if layer[s] < depth_here < last_use[s]]
-        nodes = [Band(s, _height(edges[s]), tuple(edges[s])) for s in range(2, len(layer)) if layer[s] == depth_here]
+        nodes = [Band(s, _height(edges[s]), tuple(edges[s])) for s in range(cell.inputs, len(layer)) if layer[s] == depth_here]
         layers.append((*(b for b in lanes if b.state not in below), *nodes, *(b for b in lanes if b.state in below)))
     return (*layers, tuple(Band(s, LANE, is_lane=True) for s in cell.concat))
 

@@ -75,7 +75,7 @@ class Wire:
 
 @dataclass(frozen=True)
 class Layout:
-    """A drawing: ``states`` by number (0 and 1 are the inputs), one label an edge, one wire an edge and a concatenated state."""
+    """A drawing: ``states`` by number (the inputs first), one label an edge, one wire an edge and a concatenated state."""
 
     width: float
     height: float
@@ -93,8 +93,8 @@ def lay_out(cell: Cell, *, label_width: float) -> Layout:
     column = layer_of_states(cell)
     y_of = [{band.state: y for band, y in zip(layer, row)} for layer, row in zip(layers, heights)]
 
-    states = {s: Box(INPUT_WIDTH / 2, y_of[0][s], INPUT_WIDTH, INPUT_HEIGHT) for s in (0, 1)}
-    for s in range(2, len(column)):
+    states = {s: Box(INPUT_WIDTH / 2, y_of[0][s], INPUT_WIDTH, INPUT_HEIGHT) for s in range(cell.inputs)}
+    for s in range(cell.inputs, len(column)):
         states[s] = Box(spans[column[s]][1] - NODE / 2, y_of[column[s]][s], NODE, NODE)
     ports = heights[-1]
     span = max(ports[-1] - ports[0] + 2 * OUTPUT_PAD, OUTPUT_HEIGHT)

@@ -14,9 +14,14 @@ OUTPUT = "c_{k}"
 CONCAT = "concat"
 
 
-def state_name(state: int) -> str:
-    """Return the name of a state: ``c_{k-2}`` and ``c_{k-1}`` for the inputs 0 and 1, then the nodes from ``0`` on."""
-    return ("c_{k-2}", "c_{k-1}")[state] if state < 2 else str(state - 2)
+def state_name(state: int, *, inputs: int = 2) -> str:
+    """Return the name of a state: ``c_{k-2}`` and ``c_{k-1}`` for two inputs, then the nodes from ``0`` on.
+
+    A single input is ``c_{k-1}``, and the nodes follow from ``1`` on, as NAS-Bench-201 numbers them.
+    """
+    if state < inputs:
+        return ("c_{k-2}", "c_{k-1}")[state - inputs]
+    return str(state - 2 if inputs == 2 else state)
 
 
 def to_networkx(cell: Cell) -> networkx.MultiDiGraph[str]:
@@ -28,13 +33,14 @@ def to_networkx(cell: Cell) -> networkx.MultiDiGraph[str]:
     import networkx
 
     graph: networkx.MultiDiGraph[str] = networkx.MultiDiGraph()
-    for state in range(len(cell.nodes) + 2):
-        graph.add_node(state_name(state), role="input" if state < 2 else "node")
+    name = _names(cell)
+    for state in range(len(cell.nodes) + cell.inputs):
+        graph.add_node(name[state], role="input" if state < cell.inputs else "node")
     graph.add_node(OUTPUT, role="output")
     for state, edge in cell.edges:
-        graph.add_edge(state_name(edge.src), state_name(state), op=edge.op)
+        graph.add_edge(name[edge.src], name[state], op=edge.op)
     for state in cell.concat:
-        graph.add_edge(state_name(state), OUTPUT, op=CONCAT)
+        graph.add_edge(name[state], OUTPUT, op=CONCAT)
     return graph
 
 
@@ -46,15 +52,20 @@ def to_dot(cell: Cell, *, title: str) -> str:
         '  node [fontname="Helvetica", fontsize=12, shape=circle, style=filled, fillcolor="#f2f4f6", color="#66737f"];',
         '  edge [fontname="Helvetica", fontsize=10, arrowsize=0.7];',
     ]
-    lines += [f"  {_quoted(name)} [shape=box];" for name in (state_name(0), state_name(1), OUTPUT)]
-    lines += [f"  {_quoted(state_name(state))};" for state in range(2, len(cell.nodes) + 2)]
+    name = _names(cell)
+    lines += [f"  {_quoted(box)} [shape=box];" for box in (*name[: cell.inputs], OUTPUT)]
+    lines += [f"  {_quoted(node)};" for node in name[cell.inputs :]]
     for state, edge in cell.edges:
         colour = _quoted(family(edge.op).colour)
-        ends = f"{_quoted(state_name(edge.src))} -> {_quoted(state_name(state))}"
+        ends = f"{_quoted(name[edge.src])} -> {_quoted(name[state])}"
         lines.append(f"  {ends} [label={_quoted(edge.op)}, color={colour}, fontcolor={colour}];")
     for state in cell.concat:
-        lines.append(f'  {_quoted(state_name(state))} -> {_quoted(OUTPUT)} [color="#b0bac4"];')
+        lines.append(f'  {_quoted(name[state])} -> {_quoted(OUTPUT)} [color="#b0bac4"];')
     return "\n".join([*lines, "}", ""])
+
+
+def _names(cell: Cell) -> list[str]:
+    return [state_name(state, inputs=cell.inputs) for state in range(len(cell.nodes) + cell.inputs)]
 
 
 def _quoted(text: str) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from darts_core.genotype import CELL_TYPES
 from darts_core.report.alphas import plot_curves, plot_heatmap, wide
 from darts_core.report.history import plot_history
 
@@ -29,9 +28,8 @@ def save_tables(history: Rows, alphas: Rows, costs: Rows, folder: Path) -> None:
     table[[column for column in table.columns if not column.startswith("alpha_")]].to_csv(folder / "history.csv", index=False)
     frame = pd.DataFrame(alphas, columns=list(ALPHA_COLUMNS))
     frame.to_csv(folder / "alphas.csv", index=False)
-    for cell_type in CELL_TYPES:
-        columns = wide(frame, cell_type) if alphas else pd.DataFrame(columns=["epoch"])
-        columns.to_csv(folder / f"alphas_{cell_type}.csv", index=False)
+    for cell_type in frame["cell"].unique():
+        wide(frame, cell_type).to_csv(folder / f"alphas_{cell_type}.csv", index=False)
     (pd.DataFrame(costs) if costs else pd.DataFrame(columns=["epoch", "epoch_s"])).to_csv(folder / "epochs_resources.csv", index=False)
 
 
@@ -41,7 +39,7 @@ def draw_search(history: Rows, alphas: Rows, folder: Path) -> None:
     frame = pd.DataFrame(alphas, columns=list(ALPHA_COLUMNS))
     epochs = sorted(frame["epoch"].unique())
     step = -(-len(epochs) // HEATMAPS)
-    for cell_type in CELL_TYPES:
+    for cell_type in frame["cell"].unique():
         plot_curves(frame, cell_type, folder / f"alphas_{cell_type}.png")
         for epoch in epochs[::-1][::step]:
             plot_heatmap(frame, cell_type, int(epoch), folder / f"alpha_{cell_type}_epoch_{int(epoch):04d}.png")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from darts_core.engine.evaluation import NetworkScores
-from darts_core.genotype import CELL_TYPES, Genotype
+from darts_core.genotype import Genotype
 from darts_core.report.style import shorten
 
 TERMINAL_WIDTH = 100
@@ -49,11 +49,11 @@ def comparison_text(scores: Sequence[NetworkScores]) -> str:
 
 
 def operation_counts(genotype: Genotype) -> pd.DataFrame:
-    """Return how often each operation occurs: the columns op, normal, reduce, total; the most frequent one first."""
-    ops = [[edge.op for _, edge in genotype.cell(cell_type).edges] for cell_type in CELL_TYPES]
-    counts = [{"op": op, **{cell: found.count(op) for cell, found in zip(CELL_TYPES, ops)}} for op in dict.fromkeys(ops[0] + ops[1])]
-    frame = pd.DataFrame(counts)
-    frame["total"] = frame["normal"] + frame["reduce"]
+    """Return how often each operation occurs: the column op, one for each cell type, and total; the most frequent one first."""
+    ops = {cell_type: [edge.op for _, edge in cell.edges] for cell_type, cell in genotype.cells.items()}
+    known = dict.fromkeys(op for found in ops.values() for op in found)
+    frame = pd.DataFrame([{"op": op, **{cell_type: found.count(op) for cell_type, found in ops.items()}} for op in known])
+    frame["total"] = frame[list(ops)].sum(axis=1)
     return frame.sort_values(["total", "op"], ascending=[False, True], ignore_index=True)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from darts_core.genotype import Cell, Edge, Genotype
 from darts_core.registry import Registry
+from darts_core.supernet.shape import CellShape
 
 DeriveRule = Callable[..., Genotype]
 DERIVE_RULES: Registry[Genotype] = Registry("derivation rule", key="derive.rule")
@@ -15,11 +17,17 @@ DERIVE_RULES: Registry[Genotype] = Registry("derivation rule", key="derive.rule"
 
 @DERIVE_RULES.register("strongest_edges")
 def strongest_edges(
-    op_EO: Mapping[str, Tensor], *, primitives: Sequence[str], nodes: int, space: str, edge_E: Mapping[str, Tensor] | None = None
+    op_EO: Mapping[str, Tensor],
+    *,
+    primitives: Sequence[str],
+    shape: CellShape,
+    space: str,
+    edge_E: Mapping[str, Tensor] | None = None,
 ) -> Genotype:
-    """Keep for each node the two incoming edges of largest weight, and on each the strongest operation; ``none`` never counts.
+    """Keep for each node the incoming edges of largest weight, two in the space of DARTS, and on each the strongest operation.
 
-    Where edges have weights of their own, ``edge_E``, those of their operations are multiplied by them first (yuhuixu1993/PC-DARTS).
+    How many, and whether ``none`` counts, ``shape`` says; where all edges are kept, they stay in their order. Where edges have weights of
+    their own, ``edge_E``, those of their operations are multiplied by them first (yuhuixu1993/PC-DARTS).
 
     ``op_EO`` holds for each cell type the softmax over all operations, ``none`` included, since its share makes edges comparable. A
     tie between edges goes to the earlier source, one between operations to the earlier primitive; the stronger edge is listed first
@@ -27,19 +35,75 @@ def strongest_edges(
     """
     if edge_E:
         op_EO = {cell_type: weights * edge_E[cell_type].unsqueeze(1) for cell_type, weights in op_EO.items()}
-    cells = {cell_type: _cell(weights.tolist(), primitives, nodes) for cell_type, weights in op_EO.items()}
-    return Genotype(normal=cells["normal"], reduce=cells["reduce"], space=space, rule="strongest_edges")
+    cells = {cell_type: _cell(weights.tolist(), primitives, shape) for cell_type, weights in op_EO.items()}
+    return Genotype.of(cells, space=space, rule="strongest_edges")
 
 
-def _cell(weights: list[list[float]], primitives: Sequence[str], nodes: int) -> Cell:
-    usable = [o for o, name in enumerate(primitives) if name != "none"]
+@dataclass(frozen=True)
+class GateThreshold:
+    """Derive what :func:`strongest_edges` would, of it only the operations whose gate is at least ``threshold`` (FairDARTS).
+
+    In the space of DARTS a node may end with one edge or none; those without are left out, and so is what would read them, ahead of the
+    choice. Where every edge is kept, one below the threshold becomes ``none``. Where a cell would be empty, it is that of
+    :func:`strongest_edges`, and the genotype's ``rule`` says so.
+    """
+
+    threshold: float
+
+    def __call__(
+        self,
+        op_EO: Mapping[str, Tensor],
+        *,
+        primitives: Sequence[str],
+        shape: CellShape,
+        space: str,
+        edge_E: Mapping[str, Tensor] | None = None,
+    ) -> Genotype:
+        """Return the genotype; weights of edges, where there are any, rank them and do not count against the threshold."""
+        cells: dict[str, Cell] = {}
+        rule = f"gates of at least {self.threshold:g}"
+        for cell_type, weights in op_EO.items():
+            scores = weights * edge_E[cell_type].unsqueeze(1) if edge_E else weights
+            cell = self._cell(weights.tolist(), scores.tolist(), primitives, shape)
+            if cell is None:
+                rule += f"; the {cell_type} cell has no such gate and is that of strongest_edges"
+            cells[cell_type] = _cell(scores.tolist(), primitives, shape) if cell is None else cell
+        return Genotype.of(cells, space=space, rule=rule)
+
+    def _cell(self, gates: list[list[float]], scores: list[list[float]], primitives: Sequence[str], shape: CellShape) -> Cell | None:
+        usable = [o for o, name in enumerate(primitives) if name != "none"]  # its gate lets nothing through
+        numbers = {state: state for state in range(shape.inputs)}
+        chosen: list[tuple[Edge, ...]] = []
+        start, num_reached = 0, 0
+        for node, count in enumerate(shape.fan_in):
+            best = [max(usable, key=scores[row].__getitem__) for row in range(start, start + count)]
+            reached = [gates[start + src][o] >= self.threshold for src, o in enumerate(best)]
+            num_reached += sum(reached)
+            if shape.kept_edges is None:
+                edges = [Edge(primitives[o] if is_kept else "none", src) for src, (o, is_kept) in enumerate(zip(best, reached))]
+            else:
+                ranked = sorted((src for src in range(count) if src in numbers), key=lambda src: -scores[start + src][best[src]])
+                edges = [Edge(primitives[best[src]], numbers[src]) for src in ranked[: shape.kept_edges] if reached[src]]
+            if edges:
+                numbers[shape.inputs + node] = shape.inputs + len(chosen)
+                chosen.append(tuple(edges))
+            start += count
+        states = range(shape.inputs, shape.inputs + len(chosen))
+        concat = tuple(states if shape.joined_nodes is None else states[-shape.joined_nodes :])
+        return Cell(tuple(chosen), concat, shape.inputs) if chosen and num_reached else None
+
+
+def _cell(weights: list[list[float]], primitives: Sequence[str], shape: CellShape) -> Cell:
+    usable = shape.choosable(primitives)
     if not usable:
         raise ValueError(f"space.primitives must hold an operation beside 'none' to derive a cell from. Got {list(primitives)}.")
     chosen, start = [], 0
-    for node in range(nodes):
-        rows = weights[start : start + node + 2]
+    for count in shape.fan_in:
+        rows = weights[start : start + count]
         best = [max(usable, key=lambda o, row=row: row[o]) for row in rows]  # type: ignore[misc]
-        ranked = sorted(range(len(rows)), key=lambda src: -rows[src][best[src]])
-        chosen.append(tuple(Edge(primitives[best[src]], src) for src in ranked[:2]))
-        start += node + 2
-    return Cell(tuple(chosen), tuple(range(2, nodes + 2)))
+        kept = list(range(count))
+        if shape.kept_edges is not None:
+            kept = sorted(kept, key=lambda src: -rows[src][best[src]])[: shape.kept_edges]
+        chosen.append(tuple(Edge(primitives[best[src]], src) for src in kept))
+        start += count
+    return Cell(tuple(chosen), shape.concat, shape.inputs)

@@ -1,9 +1,11 @@
 """Relaxations: architecture parameters -> weights of the operations, and of the edges."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from darts_core.supernet.supernet import Weights
+from darts_core.supernet.sampled import Weights
 
 
 def softmax(alpha_EO: Tensor) -> Weights:
@@ -11,12 +13,24 @@ def softmax(alpha_EO: Tensor) -> Weights:
     return Weights(op_EO=alpha_EO.softmax(dim=-1))
 
 
-def softmax_edges(beta_E: Tensor) -> Tensor:
+def sigmoid_gates(alpha_EO: Tensor) -> Weights:
+    """Weigh each operation by a gate of its own, which takes nothing from the others (FairDARTS, arXiv:1911.12126)."""
+    return Weights(op_EO=alpha_EO.sigmoid())
+
+
+def simplex(theta_EO: Tensor) -> Weights:
+    """Take the parameters as the weights that they are (GAEA, arXiv:2004.07802)."""
+    return Weights(op_EO=theta_EO)
+
+
+def simplex_edges(theta_E: Tensor, fan_in: Sequence[int]) -> Tensor:
+    """Take the parameters as the weights of the edges that they are (GAEA, arXiv:2004.07802)."""
+    return theta_E
+
+
+def softmax_edges(beta_E: Tensor, fan_in: Sequence[int]) -> Tensor:
     """Weigh the edges of each node by a softmax over them (PC-DARTS, arXiv:1907.05737, equation 4).
 
-    Edges come node by node, 2 + 3 + ... of them.
+    Edges come node by node, ``fan_in`` of them.
     """
-    counts: list[int] = []
-    while sum(counts) < len(beta_E):
-        counts.append(len(counts) + 2)
-    return torch.cat([part.softmax(dim=0) for part in beta_E.split(counts)])
+    return torch.cat([part.softmax(dim=0) for part in beta_E.split(list(fan_in))])

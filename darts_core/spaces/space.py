@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
-from darts_core.genotype import CELL_TYPES, Cell, Edge, Genotype, GenotypeError
+from darts_core.genotype import Cell, Edge, Genotype, GenotypeError
 from darts_core.nets.network import Network
-from darts_core.nets.skeleton import Stem
+from darts_core.nets.skeleton import Frame, Stem
 from darts_core.ops import OPS
 from darts_core.ops.drop_path import DropPath
 from darts_core.registry import suggest
-from darts_core.supernet.cell import sources
 from darts_core.supernet.mixed import MixedOp
+from darts_core.supernet.shape import CellShape
 from darts_core.supernet.supernet import EdgeRelaxation, Relaxation, Supernet
 
 
 @dataclass(frozen=True, kw_only=True)
 class CellSpace:
-    """A normal and a reduction cell of ``nodes`` nodes; each derived node reads ``edges_per_node`` earlier states.
+    """Cells of the types ``cell_types``, all of one ``shape``, on the skeleton of ``frame``.
 
-    ``primitives`` may stand on every edge; ``init_channels``, ``layers`` and ``stem`` size the supernet.
+    ``primitives`` may stand on every edge; ``init_channels``, ``layers`` and ``stem`` size the supernet. ``spell`` writes a genotype as
+    the tables of a benchmark do, where there is one.
     """
 
     name: str
     primitives: tuple[str, ...]
-    nodes: int
+    shape: CellShape
+    cell_types: tuple[str, ...]
+    frame: Frame
     init_channels: int
     layers: int
     stem: Stem
-    edges_per_node: int = 2
+    spell: Callable[[Genotype], str] | None = None
 
     def __post_init__(self) -> None:
         for primitive in self.primitives:
@@ -42,18 +46,15 @@ class CellSpace:
             raise ValueError(f"space.primitives names an operation twice: {list(self.primitives)}.")
         if not set(self.primitives) - {"none"}:
             raise ValueError(f"space.primitives must hold an operation beside 'none'. Got {list(self.primitives)}.")
-        for key in ("nodes", "init_channels"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"space.{key} must be at least 1. Got {getattr(self, key)}.")
-        if self.layers < 3:
-            raise ValueError(
-                f"space.layers must be at least 3, for the supernet to have a normal cell beside two reductions. Got {self.layers}."
-            )
+        for key, value in (("nodes", self.shape.nodes), ("init_channels", self.init_channels)):
+            if value < 1:
+                raise ValueError(f"space.{key} must be at least 1. Got {value}.")
+        self.frame.check(layers=self.layers, stem=self.stem, auxiliary=False, section="space")
 
     @property
     def edge_names(self) -> list[str]:
         """The relaxed cell's edges as ``source-destination``, in the order of the rows of alpha."""
-        return [f"{src}-{dst}" for src, dst in sources(self.nodes)]
+        return [f"{src}-{dst}" for src, dst in self.shape.sources]
 
     def supernet(
         self,
@@ -65,11 +66,12 @@ class CellSpace:
         generator: torch.Generator,
         relax_edges: EdgeRelaxation | None = None,
         channel_proportion: int = 1,
+        auxiliary_skips: bool = False,
     ) -> Supernet:
         """Return the relaxed network; alpha is drawn from ``generator``, the weights from torch's default one."""
         return Supernet(
             self.primitives,
-            nodes=self.nodes,
+            shape=self.shape,
             init_channels=self.init_channels,
             layers=self.layers,
             stem=self.stem,
@@ -80,6 +82,9 @@ class CellSpace:
             generator=generator,
             relax_edges=relax_edges,
             channel_proportion=channel_proportion,
+            auxiliary_skips=auxiliary_skips,
+            cell_types=self.cell_types,
+            frame=self.frame,
         )
 
     def network(
@@ -105,6 +110,7 @@ class CellSpace:
             stem=stem,
             auxiliary=auxiliary,
             drop_path=drop_path,
+            frame=self.frame,
         )
 
     def check(self, genotype: Genotype) -> None:
@@ -115,29 +121,47 @@ class CellSpace:
         """
         if genotype.space != self.name:
             raise GenotypeError(f"The genotype is of the space '{genotype.space}'. space.name expects '{self.name}'.")
-        for cell_type in CELL_TYPES:
-            for state, edge in genotype.cell(cell_type).edges:
+        if tuple(genotype.cells) != self.cell_types:
+            raise GenotypeError(f"The space '{self.name}' has the cells {', '.join(self.cell_types)}. Got {', '.join(genotype.cells)}.")
+        for cell_type, cell in genotype.cells.items():
+            self._check_cell(cell_type, cell)
+            for state, edge in cell.edges:
                 if edge.op not in OPS:
                     known = ", ".join(OPS.names())
                     raise GenotypeError(
                         f"{cell_type} cell, node {state}: unknown operation '{edge.op}'{suggest(edge.op, OPS)}. Known: {known}."
                     )
 
+    def _check_cell(self, cell_type: str, cell: Cell) -> None:
+        """Raise ``GenotypeError`` where a cell does not fit the skeleton; where all edges are kept, none may be missing."""
+        if cell.inputs != self.shape.inputs:
+            raise GenotypeError(f"{cell_type} cell: {self.shape.inputs} inputs expected in the space '{self.name}'. Got {cell.inputs}.")
+        joined = self.shape.joined_nodes
+        last = cell.inputs + len(cell.nodes)
+        if joined is not None and cell.concat != tuple(range(last - joined, last)):
+            raise GenotypeError(f"{cell_type} cell: its last {joined} of the states up to {last - 1} expected. Got {list(cell.concat)}.")
+        if self.shape.kept_edges is None:
+            for state, edges in enumerate(cell.nodes, start=cell.inputs):
+                if [edge.src for edge in edges] != list(range(state)):
+                    found = [edge.src for edge in edges]
+                    raise GenotypeError(f"{cell_type} cell, node {state}: an edge from each of 0 to {state - 1} expected. Got {found}.")
+
     def random_genotype(self, generator: torch.Generator) -> Genotype:
-        """Draw a genotype: for each node a uniform pair of distinct earlier states, on each a uniform operation; ``none`` is left out."""
-        cells = {cell_type: self._random_cell(generator) for cell_type in CELL_TYPES}
-        return Genotype(normal=cells["normal"], reduce=cells["reduce"], space=self.name, rule="random")
+        """Draw a genotype: for each node uniform distinct earlier states, on each a uniform operation; ``none`` where it may be derived."""
+        cells = {cell_type: self._random_cell(generator) for cell_type in self.cell_types}
+        return Genotype.of(cells, space=self.name, rule="random")
 
     def _random_cell(self, generator: torch.Generator) -> Cell:
-        ops = [name for name in self.primitives if name != "none"]
+        ops = [self.primitives[o] for o in self.shape.choosable(self.primitives)]
         nodes = []
-        for node in range(self.nodes):
-            srcs = torch.randperm(node + 2, generator=generator)[: self.edges_per_node].sort().values.tolist()
+        for count in self.shape.fan_in:
+            srcs = torch.randperm(count, generator=generator)[: self.shape.kept_edges].sort().values.tolist()
             drawn = torch.randint(len(ops), (len(srcs),), generator=generator).tolist()
             nodes.append(tuple(Edge(ops[o], src) for o, src in zip(drawn, srcs)))
-        return Cell(tuple(nodes), tuple(range(2, self.nodes + 2)))
+        return Cell(tuple(nodes), self.shape.concat, self.shape.inputs)
 
     def num_cells(self) -> int:
-        """Return how many cells of one type can be derived: the product over nodes of source pairs and operations."""
-        ops = len(set(self.primitives) - {"none"})
-        return math.prod(math.comb(node + 2, self.edges_per_node) * ops**self.edges_per_node for node in range(self.nodes))
+        """Return how many cells of one type can be derived: the product over nodes of choices of sources and operations."""
+        ops = len(self.shape.choosable(self.primitives))
+        kept = [count if self.shape.kept_edges is None else self.shape.kept_edges for count in self.shape.fan_in]
+        return math.prod(math.comb(count, edges) * ops**edges for count, edges in zip(self.shape.fan_in, kept))

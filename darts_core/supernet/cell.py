@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
 
@@ -10,76 +10,131 @@ from darts_core.nets.skeleton import CellPlan
 from darts_core.ops import OPS
 from darts_core.ops.conv import FactorizedReduce, ReluConvBn
 from darts_core.supernet.backend import Backend
-from darts_core.supernet.mixed import MixedOp
+from darts_core.supernet.mixed import Edge, MixedOp
 from darts_core.supernet.partial import PartialState, joined, sources_of
+from darts_core.supernet.sampled import Active
+from darts_core.supernet.shape import CellShape
 from darts_core.supernet.shared import POOLS
 from darts_core.supernet.source import Term
 
 
-def candidate(name: str, channels: int, *, stride: int) -> nn.Module:
-    """Return a candidate operation as the supernet holds it: BatchNorm without affine parameters, one after each pool, too."""
+def candidate(name: str, channels: int, *, stride: int, normalises_pools: bool = True) -> nn.Module:
+    """Return a candidate operation as the supernet holds it: BatchNorm without affine parameters, one after each pool, too, unless told."""
     op = OPS.get(name)(channels, stride=stride, affine=False)
-    return nn.Sequential(op, nn.BatchNorm2d(channels, affine=False)) if isinstance(op, POOLS) else op
-
-
-def sources(nodes: int) -> list[tuple[int, int]]:
-    """Return (source state, destination state) of each edge, node by node: 2 + 3 + ... of them."""
-    return [(src, node + 2) for node in range(nodes) for src in range(node + 2)]
+    return nn.Sequential(op, nn.BatchNorm2d(channels, affine=False)) if normalises_pools and isinstance(op, POOLS) else op
 
 
 class SearchCell(nn.Module):
-    """A cell whose every edge is a mixed operation: two states -> (B, nodes * C, H', W').
+    """A cell whose every edge is a mixed operation: its inputs -> (B, joined nodes * C, H', W').
 
     Candidates see one of ``channel_proportion`` channels; the others go by.
     """
 
-    def __init__(self, primitives: Sequence[str], nodes: int, plan: CellPlan, *, mixed: MixedOp, channel_proportion: int = 1) -> None:
+    def __init__(self, primitives: Sequence[str], shape: CellShape, plan: CellPlan, *, mixed: MixedOp, channel_proportion: int = 1) -> None:
         super().__init__()
-        self.nodes = nodes
+        self.shape = shape
         self.mixed = mixed
         self.channel_proportion = channel_proportion
         self.is_reduction = plan.is_reduction
-        width = plan.channels // channel_proportion
-        fit = FactorizedReduce if plan.follows_reduction else ReluConvBn
-        self.preprocess0 = fit(plan.channels_in[0], plan.channels, affine=False)
-        self.preprocess1 = ReluConvBn(plan.channels_in[1], plan.channels, affine=False)
+        self.fits_inputs = plan.fits_inputs
+        self.width = width = plan.channels // channel_proportion
+        if plan.fits_inputs:
+            fit = FactorizedReduce if plan.follows_reduction else ReluConvBn
+            self.preprocess0 = fit(plan.channels_in[0], plan.channels, affine=False)
+            self.preprocess1 = ReluConvBn(plan.channels_in[1], plan.channels, affine=False)
         self.edges = nn.ModuleList(
-            nn.ModuleDict({name: candidate(name, width, stride=self._stride(src)) for name in primitives}) for src, _ in sources(nodes)
+            nn.ModuleDict(
+                {name: candidate(name, width, stride=self._stride(src), normalises_pools=shape.normalises_pools) for name in primitives}
+            )
+            for src, _ in shape.sources
+        )
+        self.auxiliary_skips: nn.ModuleList | None = None
+
+    def add_auxiliary_skips(self) -> None:
+        """Give every edge a skip connection outside alpha."""
+        self.auxiliary_skips = nn.ModuleList(
+            candidate("skip_connect", self.width, stride=self._stride(src)) for src, _ in self.shape.sources
         )
 
     def _stride(self, src: int) -> int:
-        return 2 if self.is_reduction and src < 2 else 1
+        return 2 if self.is_reduction and src < self.shape.inputs else 1
 
     def forward(
-        self, s0: Tensor, s1: Tensor, weight_EO: Tensor, edge_E: Tensor | None = None, *, backend: Backend, is_last: bool
+        self,
+        inputs: Sequence[Tensor],
+        weight_EO: Tensor,
+        edge_E: Tensor | None = None,
+        *,
+        backend: Backend,
+        is_last: bool,
+        auxiliary: Tensor | None = None,
+        active: Active | None = None,
     ) -> Tensor:
-        """Return the concatenation of the cell's nodes; ``weight_EO`` weighs the operations of each edge, ``edge_E`` the edges."""
+        """Return the joined nodes; ``weight_EO`` weighs the ``active`` operations of each edge, ``edge_E`` the edges.
+
+        A cell that fits its inputs takes them as ``backend`` hands them on, any other as they are, and so it leaves its output.
+        ``auxiliary`` (a scalar) weighs the skip connections outside alpha, where there are any.
+        """
         if edge_E is not None:
             weight_EO = weight_EO * edge_E.unsqueeze(1)
-        inputs = [backend.preprocess(block, s) for block, s in ((self.preprocess0, s0), (self.preprocess1, s1))]
+        skips = self._skips(auxiliary, edge_E)
+        is_last = is_last or not self.fits_inputs
+        if self.fits_inputs:
+            inputs = [backend.preprocess(block, s) for block, s in zip((self.preprocess0, self.preprocess1), inputs)]
         if self.channel_proportion > 1:
-            return self._partial(inputs, weight_EO, edge_E, backend=backend, is_last=is_last)
+            return self._partial(inputs, weight_EO, edge_E, skips, backend=backend, is_last=is_last, active=active)
         states = [backend.source(x) for x in inputs]
-        edges = iter(zip(self.edges, weight_EO.unbind()))
-        for node in range(self.nodes):
+        edges = zip(self._computed(active), weight_EO.unbind(), skips)
+        for count in self.shape.fan_in:
             terms: list[Term] = []
-            for src in range(node + 2):
-                edge, weight_O = next(edges)
-                terms.extend(self.mixed(edge, states[src], weight_O))  # type: ignore[arg-type]
+            for src in range(count):
+                edge, weight_O, skip = next(edges)
+                terms.extend(self.mixed(edge, states[src], weight_O))
+                if skip is not None:
+                    terms.append(states[src].term(*skip))
             states.append(backend.source(backend.total(terms)))
-        return backend.leave(states[2:], is_last=is_last)
+        return backend.leave([states[state] for state in self.shape.concat], is_last=is_last)
 
-    def _partial(self, inputs: list[Tensor], weight_EO: Tensor, edge_E: Tensor | None, *, backend: Backend, is_last: bool) -> Tensor:
+    def _skips(self, auxiliary: Tensor | None, edge_E: Tensor | None) -> Sequence[tuple[nn.Module, Tensor] | None]:
+        """Return for each edge its skip connection outside alpha and what weighs it, or None."""
+        if self.auxiliary_skips is None or auxiliary is None:
+            return [None] * len(self.edges)
+        weights = [auxiliary] * len(self.edges) if edge_E is None else (auxiliary * edge_E).unbind()
+        return list(zip(self.auxiliary_skips, weights))
+
+    def _computed(self, active: Active | None) -> Iterator[Edge]:
+        """Yield the candidates of each edge that are computed."""
+        for number, edge in enumerate(self.edges):
+            assert isinstance(edge, nn.ModuleDict)
+            if active is None:
+                yield edge
+                continue
+            named = list(edge.items())
+            yield dict(named[o] for o in active[number])
+
+    def _partial(
+        self,
+        inputs: Sequence[Tensor],
+        weight_EO: Tensor,
+        edge_E: Tensor | None,
+        skips: Sequence[tuple[nn.Module, Tensor] | None],
+        *,
+        backend: Backend,
+        is_last: bool,
+        active: Active | None,
+    ) -> Tensor:
         states = [PartialState(x, backend, self.channel_proportion) for x in inputs]
         passing_E = weight_EO.new_ones(len(self.edges)) if edge_E is None else edge_E
-        edges = iter(zip(self.edges, weight_EO.unbind(), passing_E.unbind()))
-        for node in range(self.nodes):
+        edges = zip(self._computed(active), weight_EO.unbind(), passing_E.unbind(), skips)
+        for count in self.shape.fan_in:
             terms: list[Term] = []
             passing: list[Term] = []
-            for src in range(node + 2):
-                edge, weight_O, weight = next(edges)
-                terms.extend(self.mixed(edge, states[src].active, weight_O))  # type: ignore[arg-type]
+            for src in range(count):
+                edge, weight_O, weight, skip = next(edges)
+                terms.extend(self.mixed(edge, states[src].active, weight_O))
+                if skip is not None:
+                    terms.append(states[src].active.term(*skip))
                 passing.append((weight, states[src].rest(stride=self._stride(src))))
-            active = backend.source(backend.total(terms)).x
-            states.append(PartialState(joined(active, backend.total(passing), self.channel_proportion), backend, self.channel_proportion))
-        return backend.leave(sources_of(states[2:], backend), is_last=is_last)
+            summed = backend.source(backend.total(terms)).x
+            states.append(PartialState(joined(summed, backend.total(passing), self.channel_proportion), backend, self.channel_proportion))
+        return backend.leave(sources_of([states[state] for state in self.shape.concat], backend), is_last=is_last)

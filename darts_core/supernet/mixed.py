@@ -8,11 +8,15 @@ from torch import Tensor, nn
 
 from darts_core.supernet.source import Source, Term
 
-MixedOp = Callable[[nn.ModuleDict, Source, Tensor], Iterable[Term]]
-"""(candidates by name, source, weight_O) -> the terms that the edge adds to its destination; they need not be summed yet."""
+Edge = nn.ModuleDict | dict[str, nn.Module]
+MixedOp = Callable[[Edge, Source, Tensor], Iterable[Term]]
+"""(candidates by name, source, weight_O) -> the terms that the edge adds to its destination; they need not be summed yet.
+
+Of an edge of which only some operations are computed, it is given those.
+"""
 
 
-def dense(edge: nn.ModuleDict, source: Source, weight_O: Tensor) -> list[Term]:
+def dense(edge: Edge, source: Source, weight_O: Tensor) -> list[Term]:
     """Weigh every candidate (DARTS, arXiv:1806.09055, equation 2). ``none`` adds zero and is not computed, unless it stands alone."""
     named = list(zip(weight_O.unbind(), edge.items()))
     return [source.term(op, weight) for weight, (name, op) in named if name != "none" or len(named) == 1]

@@ -66,8 +66,11 @@ class NativeSource:
 
     @property
     def x(self) -> Tensor:
-        """The state, (B, C, H, W); computes it."""
+        """The state, (B, C, H, W); computes it, and the nodes that it reads before it: within it they would be computed once more later."""
         if isinstance(self.state, Node):
+            for _, x in self.state.terms:
+                if isinstance(x, Noted):
+                    _ = x.source.x
             self.state = compute([self], rectifies=False)
         return self.state
 

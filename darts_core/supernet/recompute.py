@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 
-def recomputed(module: nn.Module, compute: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
+def recomputed(module: nn.Module, compute: Callable[..., Tensor], *inputs: Tensor | Sequence[Tensor] | None) -> Tensor:
     """Return ``compute(*inputs)`` and keep of it the inputs alone for the backward pass.
 
     The BatchNorms of ``module`` see the batch twice and count it once.

@@ -2,49 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
 
 from darts_core.genotype import CELL_TYPES
-from darts_core.nets.skeleton import Stem, build_stem, plan_cells, pooled
+from darts_core.nets.skeleton import CellPlan, DartsFrame, Frame, Stem, pooled
 from darts_core.supernet.arch import ArchParameters
 from darts_core.supernet.backend import Backend, Reference
-from darts_core.supernet.cell import SearchCell, sources
+from darts_core.supernet.cell import SearchCell
 from darts_core.supernet.mixed import MixedOp
 from darts_core.supernet.partial import check_width
 from darts_core.supernet.recompute import recomputed
-
-
-@dataclass(frozen=True)
-class Weights:
-    """What a relaxation makes of the operations' alpha: ``op_EO`` weighs the operations of each edge."""
-
-    op_EO: Tensor  # noqa: N815
-
+from darts_core.supernet.sampled import Sampled, Weights
+from darts_core.supernet.shape import CellShape
 
 Relaxation = Callable[[Tensor], Weights]
-EdgeRelaxation = Callable[[Tensor], Tensor]
-"""beta_E -> the weight of each edge among those that lead to its node."""
+EdgeRelaxation = Callable[[Tensor, Sequence[int]], Tensor]
+"""(beta_E, how many edges lead to each node) -> the weight of each edge among those that lead to its node."""
 
 
 class Supernet(nn.Module):
-    """Stem, cells of mixed operations, classifier. BatchNorm is affine in the stem only.
+    """Stem, cells of mixed operations, classifier. BatchNorm is affine outside the cells only.
 
-    ``relax`` turns ``alpha_EO`` into weights, ``mixed`` says how an edge spends them; with ``relax_edges`` there is a ``beta_E`` for each
-    cell type, too. Candidates see one of ``channel_proportion`` channels. Images from 8 to 224 pixels, odd sizes too.
+    ``cell_types`` are those of the cells that ``frame`` sets, all of one ``shape``. ``relax`` turns ``alpha_EO`` into weights, ``mixed``
+    says how an edge spends them; with ``relax_edges`` there is a ``beta_E`` for each cell type, too. Candidates see one of
+    ``channel_proportion`` channels. Images from 8 to 224 pixels, odd sizes too. With ``auxiliary_skips`` every edge has a skip connection
+    more, outside alpha, weighed by the scalar ``auxiliary_weight`` (DARTS-, arXiv:2009.01027), which the search lets decay.
     ``use`` chooses how it is computed; until then it is the published forward.
     """
+
+    _imposed: Mapping[str, Tensor] | None = None
 
     def __init__(
         self,
         primitives: Sequence[str],
         *,
-        nodes: int,
+        shape: CellShape,
         init_channels: int,
         layers: int,
         stem: Stem,
@@ -55,28 +52,48 @@ class Supernet(nn.Module):
         generator: torch.Generator,
         relax_edges: EdgeRelaxation | None = None,
         channel_proportion: int = 1,
+        auxiliary_skips: bool = False,
+        cell_types: Sequence[str] = CELL_TYPES,
+        frame: Frame | None = None,
     ) -> None:
         super().__init__()
         self.primitives = tuple(primitives)
-        self.nodes = nodes
+        self.shape = shape
+        self.cell_types = tuple(cell_types)
         self.in_channels = in_channels
-        self.relax, self.relax_edges = relax, relax_edges
+        self.relax_edges = relax_edges
         check_width(init_channels, channel_proportion)
-        edges = len(sources(nodes))
-        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(CELL_TYPES, (edges, len(self.primitives)))
+        edges = len(shape.sources)
+        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(self.cell_types, (edges, len(self.primitives)))
         if relax_edges is not None:
-            shapes |= {_of_edges(cell_type): (edges,) for cell_type in CELL_TYPES}
+            shapes |= {_of_edges(cell_type): (edges,) for cell_type in self.cell_types}
         self.arch = ArchParameters(shapes, generator=generator)
-        plans = list(plan_cells(init_channels, layers, stem=stem, width=dict.fromkeys(CELL_TYPES, nodes)))
-        self.cell_types = [plan.cell_type for plan in plans]
-        self.stem = build_stem(stem, in_channels, init_channels)
+        self.relax = relax.fresh(generator) if isinstance(relax, Sampled) else relax
+        frame = DartsFrame() if frame is None else frame
+        width = dict.fromkeys(self.cell_types, len(shape.concat))
+        skeleton = frame.build(in_channels=in_channels, init_channels=init_channels, layers=layers, stem=stem, width=width)
+        self.stem = skeleton.stem
         self.cells = nn.ModuleList(
-            SearchCell(self.primitives, nodes, plan, mixed=mixed, channel_proportion=channel_proportion) for plan in plans
+            SearchCell(self.primitives, shape, plan, mixed=mixed, channel_proportion=channel_proportion)
+            if isinstance(plan, CellPlan)
+            else plan.build()
+            for plan in skeleton.plans
         )
-        self.classifier = nn.Linear(plans[-1].channels * nodes, num_classes)
+        self.type_of_cell = [plan.cell_type if isinstance(plan, CellPlan) else None for plan in skeleton.plans]
+        self.fits_inputs = all(plan.fits_inputs for plan in skeleton.plans if isinstance(plan, CellPlan))
+        self.head = skeleton.head
+        self.classifier = nn.Linear(skeleton.channels, num_classes)
+        self._add_auxiliary_skips(auxiliary_skips)  # last, so that all other weights are drawn alike without them
         self.backend: Backend = Reference()
         self.is_lean = False
         self.backend.prepare(self, torch.device("cpu"))
+
+    def _add_auxiliary_skips(self, wanted: bool) -> None:
+        self.auxiliary_weight: Tensor | None
+        self.register_buffer("auxiliary_weight", torch.ones(()) if wanted else None)
+        for cell in self.cells if wanted else ():
+            if isinstance(cell, SearchCell):
+                cell.add_auxiliary_skips()
 
     def use(self, backend: Backend, device: torch.device, *, is_lean: bool = False) -> None:
         """Move to ``device`` and compute by ``backend``; ``is_lean`` keeps the cells' inputs alone for the backward pass."""
@@ -87,20 +104,36 @@ class Supernet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (B, C_in, H, W) to logits (B, K)."""
-        weights = {cell_type: (self.relax(self.arch.get(cell_type)).op_EO, self._edges(cell_type)) for cell_type in CELL_TYPES}
-        s0, s1 = self._enter(*self.stem(x))
-        for number, (cell_type, cell) in enumerate(zip(self.cell_types, self.cells), start=1):
-            compute = partial(cell, backend=self.backend, is_last=number == len(self.cells))
-            inputs = (s0, s1, *weights[cell_type])
-            s0, s1 = s1, recomputed(cell, compute, *inputs) if self.is_lean and torch.is_grad_enabled() else compute(*inputs)
-        return self.classifier(pooled(s1))
+        weights = {cell_type: self._weigh(cell_type) for cell_type in self.cell_types}
+        given = {cell_type: (each.spent(), self._edges(cell_type)) for cell_type, each in weights.items()}
+        states = self._enter(self.stem(x))
+        is_lean = self.is_lean and torch.is_grad_enabled()
+        for number, (cell_type, cell) in enumerate(zip(self.type_of_cell, self.cells), start=1):
+            if cell_type is None:
+                states = [recomputed(cell, cell, states[-1]) if is_lean else cell(states[-1])]
+                continue
+            compute = partial(
+                cell,
+                backend=self.backend,
+                is_last=number == len(self.cells),
+                active=weights[cell_type].active,
+                auxiliary=self.auxiliary_weight,
+            )
+            inputs = (states, *given[cell_type])
+            states = [*states[1:], recomputed(cell, compute, *inputs) if is_lean else compute(*inputs)]
+        return self.classifier(pooled(self.head(states[-1])))
+
+    def _weigh(self, cell_type: str) -> Weights:
+        return self.relax(self.arch.get(cell_type)) if self._imposed is None else Weights(self._imposed[cell_type])
 
     def _edges(self, cell_type: str) -> Tensor | None:
-        return None if self.relax_edges is None else self.relax_edges(self.arch.get(_of_edges(cell_type)))
+        return None if self.relax_edges is None else self.relax_edges(self.arch.get(_of_edges(cell_type)), self.shape.fan_in)
 
-    def _enter(self, s0: Tensor, s1: Tensor) -> tuple[Tensor, Tensor]:
-        entered = self.backend.enter(s0)
-        return entered, entered if s1 is s0 else self.backend.enter(s1)
+    def _enter(self, states: Sequence[Tensor]) -> list[Tensor]:
+        if not self.fits_inputs:
+            return list(states)
+        entered = {id(s): self.backend.enter(s) for s in states}
+        return [entered[id(s)] for s in states]
 
     @contextmanager
     def differentiable_twice(self) -> Iterator[None]:
@@ -111,6 +144,24 @@ class Supernet(nn.Module):
             yield
         finally:
             self.backend = backend
+
+    @contextmanager
+    def weighing(self, op_EO: Mapping[str, Tensor]) -> Iterator[None]:
+        """Within, forward passes weigh the operations of each cell type by ``op_EO``, whatever alpha says."""
+        before, self._imposed = self._imposed, op_EO
+        try:
+            yield
+        finally:
+            self._imposed = before
+
+    def op_alphas(self) -> dict[str, Tensor]:
+        """Return the operations' ``alpha_EO`` of each cell type."""
+        return {cell_type: self.arch.get(cell_type) for cell_type in self.cell_types}
+
+    def op_weights(self) -> dict[str, Tensor]:
+        """Return what the relaxation makes of alpha, ``op_EO`` of each cell type; where weights are drawn, the expected ones."""
+        expected = self.relax.expected if isinstance(self.relax, Sampled) else lambda alpha_EO: self.relax(alpha_EO).op_EO
+        return {cell_type: expected(alpha_EO) for cell_type, alpha_EO in self.op_alphas().items()}
 
     def arch_parameters(self) -> list[nn.Parameter]:
         """Return the architecture parameters, which only the arch step moves."""
@@ -130,15 +181,15 @@ class Supernet(nn.Module):
         return [(name, self.get_submodule(owner), own) for name in names for owner, _, own in [name.rpartition(".")]]
 
     def mixture(self) -> dict[str, Tensor]:
-        """Return the present weights ``op_EO`` of each cell type, detached, on the CPU."""
+        """Return the present weights ``op_EO`` of each cell type, detached, on the CPU; where they are drawn, the expected ones."""
         with torch.no_grad():
-            return {cell_type: self.relax(self.arch.get(cell_type)).op_EO.detach().cpu() for cell_type in CELL_TYPES}
+            return {cell_type: op_EO.detach().cpu().clone() for cell_type, op_EO in self.op_weights().items()}
 
     def edge_mixture(self) -> dict[str, Tensor]:
         """Return the present weights ``edge_E`` of each cell type, detached, on the CPU; none where edges have no weights."""
         with torch.no_grad():
-            found = {cell_type: self._edges(cell_type) for cell_type in CELL_TYPES}
-        return {cell_type: edge_E.detach().cpu() for cell_type, edge_E in found.items() if edge_E is not None}
+            found = {cell_type: self._edges(cell_type) for cell_type in self.cell_types}
+        return {cell_type: edge_E.detach().cpu().clone() for cell_type, edge_E in found.items() if edge_E is not None}
 
 
 def _of_edges(cell_type: str) -> str:

@@ -20,9 +20,11 @@ from darts_core.search.steps import Bilevel
 from darts_core.spaces import SPACES
 from darts_core.spaces.darts_cnn import DARTS_PRIMITIVES
 from darts_core.supernet.backend import Backend, Eager, Native, Reference
+from darts_core.supernet.shape import CellShape
 from darts_core.supernet.supernet import Supernet
 
 TOLERANCE = 1e-9
+DARTS_SHAPE = CellShape(nodes=4)
 PARTIAL_NAMES = {"normal": "alphas_normal", "reduce": "alphas_reduce", "normal_edges": "betas_normal", "reduce_edges": "betas_reduce"}
 Outcome = tuple[str, str | None]
 
@@ -129,8 +131,8 @@ def partial_genotypes(root: Path) -> Iterator[Outcome]:
     for k, case in enumerate(data["cases"]):
         given = {name: torch.tensor(case[theirs], dtype=torch.float64) for name, theirs in PARTIAL_NAMES.items()}
         op_EO = {c: method.relax(given[c]).op_EO for c in ("normal", "reduce")}
-        edge_E = {c: method.relax_edges(given[f"{c}_edges"]) for c in ("normal", "reduce")}
-        ours = method.derive(op_EO, edge_E=edge_E, primitives=data["primitives"], nodes=4, space="darts_cnn")
+        edge_E = {c: method.relax_edges(given[f"{c}_edges"], DARTS_SHAPE.fan_in) for c in ("normal", "reduce")}
+        ours = method.derive(op_EO, edge_E=edge_E, primitives=data["primitives"], shape=DARTS_SHAPE, space="darts_cnn")
         wrong = [c for c in ("normal", "reduce") if pairs(ours, c) != case[c]]
         yield f"partial genotype {k}", f"{wrong[0]}: {pairs(ours, wrong[0])}, expected {case[wrong[0]]}" if wrong else None
 
@@ -175,7 +177,7 @@ def genotypes(root: Path) -> Iterator[Outcome]:
     data = json.loads((root / "darts_cnn_genotypes.json").read_text())
     for k, case in enumerate(data["cases"]):
         op_EO = {c: torch.tensor(case[f"alphas_{c}"], dtype=torch.float64).softmax(-1) for c in ("normal", "reduce")}
-        ours = strongest_edges(op_EO, primitives=data["primitives"], nodes=4, space="darts_cnn")
+        ours = strongest_edges(op_EO, primitives=data["primitives"], shape=DARTS_SHAPE, space="darts_cnn")
         wrong = [c for c in ("normal", "reduce") if pairs(ours, c) != case[c] or list(ours.cell(c).concat) != case[f"{c}_concat"]]
         yield f"genotype {k}", f"{wrong[0]}: {pairs(ours, wrong[0])}, expected {case[wrong[0]]}" if wrong else None
 
@@ -228,7 +230,7 @@ def parameter_counts(root: Path) -> Iterator[Outcome]:
             with torch.device("meta"):
                 supernet = Supernet(
                     DARTS_PRIMITIVES,
-                    nodes=4,
+                    shape=DARTS_SHAPE,
                     init_channels=sizes["channels"],
                     layers=sizes["layers"],
                     stem="cifar",

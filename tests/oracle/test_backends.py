@@ -18,6 +18,7 @@ from darts_core.metrics import count_macs
 from darts_core.ops.native import library as kernels
 from darts_core.runtime.compiler import BuildError
 from darts_core.search.steps import Bilevel
+from darts_core.spaces import SPACES as REGISTERED
 from darts_core.spaces.darts_cnn import DARTS_PRIMITIVES, darts_cnn
 from darts_core.supernet import choice as choice_module
 from darts_core.supernet import shared
@@ -40,16 +41,24 @@ SPACES = {
     "skips and nothing": {"init_channels": 2, "layers": 3, "nodes": 2, "primitives": ("none", "skip_connect")},
     "convolutions": {"init_channels": 2, "layers": 3, "nodes": 2, "primitives": ("sep_conv_7x7", "conv_7x1_1x7")},
     "partial channels": {"init_channels": 4, "layers": 3, "nodes": 2, "primitives": DARTS_PRIMITIVES},
+    "one input": {"init_channels": 4, "layers": 6},
+    "one input, partial channels": {"init_channels": 4, "layers": 3},
+    "one input, few operations": {"init_channels": 4, "layers": 3, "primitives": ("skip_connect", "nor_conv_1x1")},
 }
-METHOD = {"partial channels": ("pc_darts", {"channel_proportion": 2})}  # elsewhere darts
+METHOD = {  # elsewhere darts
+    "partial channels": ("pc_darts", {"channel_proportion": 2}),
+    "one input, partial channels": ("pc_darts", {"channel_proportion": 2}),
+}
+SAMPLED = ("gdas",)
 
 
 def build(space, order="first"):
     torch.manual_seed(0)
-    name, options = METHOD.get(space, ("darts", {}))
-    method = METHODS.build(name, {**options, "arch_gradient": order})
+    name, options = (order, {}) if order in SAMPLED else METHOD.get(space, ("darts", {}))
+    method = METHODS.build(name, options if order in SAMPLED else {**options, "arch_gradient": order})
     generator = torch.Generator().manual_seed(0)
-    supernet = method.supernet(darts_cnn(**SPACES[space]), in_channels=2, num_classes=3, generator=generator).double()
+    built = REGISTERED.build("nasbench201" if space.startswith("one input") else "darts_cnn", SPACES[space])
+    supernet = method.supernet(built, in_channels=2, num_classes=3, generator=generator).double()
     with torch.no_grad():
         for alpha in supernet.arch_parameters():
             alpha.mul_(1000.0)  # from 1e-3 to a scale at which the operations differ

@@ -19,7 +19,7 @@ def test_space_and_method_are_built_as_the_file_says(tmp_path):
             tmp_path, "space: {name: darts_cnn, nodes: 2, primitives: [none, skip_connect]}\nmethod: {name: darts, arch_gradient: exact}\n"
         )
     )
-    assert build_space(cfg).nodes == 2
+    assert build_space(cfg).shape.nodes == 2
     assert build_space(cfg).primitives == ("none", "skip_connect")
     assert type(build_method(cfg).arch_gradient).__name__ == "Exact"
     assert build_method(cfg).relax is softmax

@@ -35,6 +35,17 @@ def test_a_cell_type_must_be_known():
         Genotype.from_dict(GOOD).cell("reduction")
 
 
+def test_a_genotype_of_one_cell_with_one_input(tmp_path):
+    cell = {"inputs": 1, "nodes": [[{"op": "none", "src": 0}], [{"op": "skip_connect", "src": 0}]], "concat": [2]}
+    data = {**GOOD, "cells": {"normal": cell}}
+    genotype = Genotype.from_dict(data)
+    assert genotype.to_dict() == data
+    assert genotype.normal.edges == ((1, Edge("none", 0)), (2, Edge("skip_connect", 0)))
+    assert list(genotype.cells) == ["normal"]
+    with pytest.raises(ValueError, match="A genotype of the space 'darts_cnn' has no reduce cell"):
+        genotype.cell("reduce")
+
+
 def test_the_cells_are_told_apart():
     data = json.loads(json.dumps(GOOD))
     data["cells"]["reduce"]["concat"] = [3]
@@ -74,7 +85,10 @@ NODES = ("cells", "normal", "nodes")
         (changed(["space"], ""), "space must be a name. Got ''."),
         (changed(["rule"], 3), "rule must be a name. Got 3."),
         (changed(["cells"], []), "cells: an object with the keys"),
-        (changed(["cells", "reduce"], ...), "cells: missing ['reduce']"),
+        (changed(["cells", "normal"], ...), "cells: missing ['normal']"),
+        (changed(["cells", "normal", "inputs"], 3), "normal cell: inputs must be 1 or 2. Got 3."),
+        (changed(["cells", "normal", "inputs"], 2.0), "normal cell, inputs: a whole number expected. Got 2.0."),
+        (changed(["cells", "normal", "inputs"], 1), "normal cell, node 1, edge 1: src 1 makes a cycle; node 1 may read the states 0 to 0."),
         (changed(["cells", "third"], CELL), "cells: unknown key 'third'"),
         (changed(["cells", "normal"], None), "normal cell: an object with the keys"),
         (changed(["cells", "normal", "concat"], ...), "normal cell: missing ['concat']"),

@@ -156,3 +156,21 @@ def test_discover_imports_every_file_of_a_package(tmp_path: Path, monkeypatch: p
     assert sorted(sys.modules.pop("found_by_discover").seen) == ["one", "two"]
     for name in ("one", "two"):
         del sys.modules[f"found_by_discover.{name}"]
+
+
+def test_options_that_every_entry_has_come_beside_its_own():
+    def common(built: dict, *, size: int | None = None, rule: Literal["x", "y"] = "x") -> dict:
+        return {**built, "common": (size, rule)}
+
+    parts: Registry[dict] = Registry("method", key="method", common=common)
+
+    @parts.register("own")
+    def own(*, size: int = 1) -> dict:
+        return {"size": size}
+
+    assert list(parts.options("own")) == ["size", "rule"]
+    assert parts.types("own")["size"] is int
+    assert parts.build("own", {"size": 2}) == {"size": 2}, "its own option comes first"
+    assert parts.build("own", {"rule": "y"}) == {"size": 1, "common": (None, "y")}
+    assert parts.errors("own", {"rule": "z"}) == [("method.rule", "must be 'x' or 'y'. Got 'z'.")]
+    assert parts.errors("own", {"rul": "x"})[0][1].startswith("not an option of method 'own' (did you mean 'rule'?)")

@@ -15,7 +15,7 @@ from darts_core.runtime.checkpoint import Checkpoint
 from darts_core.runtime.seed import seeded, stream
 from darts_core.spaces.darts_cnn import darts_cnn
 from darts_core.supernet.mixed import dense
-from darts_core.supernet.supernet import Weights
+from darts_core.supernet.sampled import Weights
 
 SPACE = darts_cnn(init_channels=2, layers=3, nodes=1, primitives=("none", "max_pool_3x3", "skip_connect", "sep_conv_3x3"))
 POLICY = AugmentPolicy(crop_padding=1, flip=True, cutout_length=2)
@@ -265,6 +265,21 @@ def test_weights_move_in_a_warm_up_and_it_can_be_interrupted(images, tmp_path):
     weights, alphas = "cells.0.preprocess0.conv.weight", "arch.normal_edges"
     assert not torch.equal(states[0][weights], states[1][weights])
     assert torch.equal(states[0][alphas], states[1][alphas])
+
+
+@pytest.mark.parametrize("name", ["gdas"])
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_sampled_search_that_is_interrupted_ends_like_an_uninterrupted_one(images, name, epoch, tmp_path):
+    method = METHODS.build(name)
+    whole = run(images, method=method)
+    with Checkpoint("search", {}, root=tmp_path) as checkpoint:
+        with pytest.raises(Interrupted):
+            run(images, method=method, log=interrupt_at(epoch), checkpoint=checkpoint)
+        assert_same(run(images, method=method, checkpoint=checkpoint), whole)
+
+
+def test_the_temperature_of_each_epoch_is_logged(images):
+    assert [row["temperature"] for row in run(images, method=METHODS.build("gdas")).history] == pytest.approx([10.0, 5.05, 0.1])
 
 
 def test_a_warm_up_as_long_as_the_search_is_refused(images):

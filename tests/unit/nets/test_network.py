@@ -66,7 +66,7 @@ class TestDropPath:
         seen = []
         module = DiscreteCell(self.GENOTYPE, plan)
         size = torch.randn(2, 6, 8, 8), torch.randn(2, 8, 8, 8)
-        module(*size, lambda x: seen.append(x) or x)
+        module(*size, drop_path=lambda x: seen.append(x) or x)
         return len(seen)
 
     def test_identities_are_skipped_and_nothing_else(self):

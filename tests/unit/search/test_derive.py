@@ -5,13 +5,14 @@ import torch
 
 from darts_core.genotype import Genotype
 from darts_core.search.derive import strongest_edges
+from darts_core.supernet.shape import CellShape
 
 PRIMITIVES = ("none", "max_pool_3x3", "skip_connect", "sep_conv_3x3")
 
 
 def derive(weights, *, primitives=PRIMITIVES, nodes=2):
     weights = torch.as_tensor(weights, dtype=torch.float64)
-    return strongest_edges({"normal": weights, "reduce": weights}, primitives=primitives, nodes=nodes, space="darts_cnn")
+    return strongest_edges({"normal": weights, "reduce": weights}, primitives=primitives, shape=CellShape(nodes=nodes), space="darts_cnn")
 
 
 def edges(genotype):
@@ -77,7 +78,7 @@ def test_permuted_primitives_give_the_same_genotype():
 
 def test_both_cells_the_space_and_the_rule_are_recorded():
     one, other = (torch.randn(5, 4, generator=torch.Generator().manual_seed(seed)).softmax(-1) for seed in (0, 1))
-    genotype = strongest_edges({"normal": one, "reduce": other}, primitives=PRIMITIVES, nodes=2, space="darts_cnn")
+    genotype = strongest_edges({"normal": one, "reduce": other}, primitives=PRIMITIVES, shape=CellShape(nodes=2), space="darts_cnn")
     assert (genotype.normal, genotype.reduce) == (derive(one).normal, derive(other).reduce)
     assert genotype.normal != genotype.reduce
     assert (genotype.space, genotype.rule, genotype.normal.concat) == ("darts_cnn", "strongest_edges", (2, 3))
@@ -94,7 +95,15 @@ def test_weights_of_edges_decide_between_edges():
     weights = torch.tensor([[0.1, 0.7, 0.1, 0.1], [0.1, 0.1, 0.6, 0.2], [0.2, 0.3, 0.3, 0.2], [0.1, 0.1, 0.1, 0.7], [0.1, 0.5, 0.2, 0.2]])
     edge_E = {"normal": torch.full((5,), 0.5), "reduce": torch.tensor([0.5, 0.5, 0.8, 0.1, 0.1])}
     op_EO = {"normal": weights, "reduce": weights}
-    genotype = strongest_edges(op_EO, primitives=PRIMITIVES, nodes=2, space="darts_cnn", edge_E=edge_E)
+    genotype = strongest_edges(op_EO, primitives=PRIMITIVES, shape=CellShape(nodes=2), space="darts_cnn", edge_E=edge_E)
     assert genotype.normal == derive(weights).normal
     assert [edge.src for edge in genotype.normal.nodes[1]] == [1, 2]
     assert [edge.src for edge in genotype.reduce.nodes[1]] == [0, 1]
+
+
+def test_where_all_edges_are_kept_the_strongest_operation_of_each_is():
+    shape = CellShape(nodes=2, inputs=1, kept_edges=None, may_be_none=True, joined_nodes=1)
+    weights = torch.tensor([[0.1, 0.7, 0.1, 0.1], [0.6, 0.2, 0.1, 0.1], [0.1, 0.2, 0.3, 0.4]])
+    genotype = strongest_edges({"normal": weights}, primitives=PRIMITIVES, shape=shape, space="nasbench201")
+    assert edges(genotype) == [[("max_pool_3x3", 0)], [("none", 0), ("sep_conv_3x3", 1)]]
+    assert (genotype.normal.concat, genotype.normal.inputs, genotype.reduce) == ((2,), 1, None)

@@ -12,6 +12,6 @@ def test_softmax_over_the_operations_of_each_edge():
 
 def test_softmax_over_the_edges_of_each_node():
     beta_E = torch.randn(9, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    edge_E = softmax_edges(beta_E)
+    edge_E = softmax_edges(beta_E, (2, 3, 4))
     for start, end in ((0, 2), (2, 5), (5, 9)):
         torch.testing.assert_close(edge_E[start:end], beta_E[start:end].exp() / beta_E[start:end].exp().sum())

@@ -16,7 +16,7 @@ def stream(seed=0):
 
 def test_the_papers_space_is_the_default():
     space = SPACES.build("darts_cnn")
-    assert (space.primitives, space.nodes, space.init_channels, space.layers, space.stem) == (DARTS_PRIMITIVES, 4, 16, 8, "cifar")
+    assert (space.primitives, space.shape.nodes, space.init_channels, space.layers, space.stem) == (DARTS_PRIMITIVES, 4, 16, 8, "cifar")
     assert space.num_cells() == 1_037_664_180, "180 choices of sources times 7^8 of operations"
     assert len(space.edge_names) == 14
     assert space.edge_names[:5] == ["0-2", "1-2", "0-3", "1-3", "2-3"]

@@ -4,8 +4,9 @@ from torch import nn
 
 from darts_core.nets.skeleton import CellPlan
 from darts_core.supernet.backend import Reference
-from darts_core.supernet.cell import SearchCell, candidate, sources
+from darts_core.supernet.cell import SearchCell, candidate
 from darts_core.supernet.mixed import dense
+from darts_core.supernet.shape import CellShape
 from darts_core.supernet.source import PlainSource, plain_total
 
 PLAN = {"channels_in": (3, 5), "channels": 4, "is_reduction": False, "follows_reduction": False}
@@ -13,8 +14,14 @@ PRIMITIVES = ("none", "max_pool_3x3", "skip_connect", "sep_conv_3x3")
 
 
 def test_edges_are_listed_node_by_node():
-    assert sources(2) == [(0, 2), (1, 2), (0, 3), (1, 3), (2, 3)]
-    assert len(sources(4)) == 14
+    assert CellShape(nodes=2).sources == [(0, 2), (1, 2), (0, 3), (1, 3), (2, 3)]
+    assert len(CellShape(nodes=4).sources) == 14
+    assert CellShape(nodes=3, inputs=1).sources == [(0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)]
+
+
+def test_the_output_joins_all_nodes_or_the_last_ones():
+    assert CellShape(nodes=3).concat == (2, 3, 4)
+    assert CellShape(nodes=3, inputs=1, joined_nodes=1).concat == (3,)
 
 
 @pytest.mark.parametrize("name", ["max_pool_3x3", "avg_pool_3x3"])
@@ -60,12 +67,12 @@ class TestDense:
 
 
 def run(cell, s0, s1, weight_EO):
-    return cell(s0, s1, weight_EO, backend=Reference(), is_last=True)
+    return cell((s0, s1), weight_EO, backend=Reference(), is_last=True)
 
 
 def build(nodes=2, **plan):
     torch.manual_seed(0)
-    return SearchCell(PRIMITIVES, nodes, CellPlan(**{**PLAN, **plan}), mixed=dense)
+    return SearchCell(PRIMITIVES, CellShape(nodes=nodes), CellPlan(**{**PLAN, **plan}), mixed=dense)
 
 
 def test_a_cell_with_one_operation_an_edge_is_the_discrete_cell():

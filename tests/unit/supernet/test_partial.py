@@ -11,6 +11,7 @@ from darts_core.supernet.backend import Reference
 from darts_core.supernet.cell import SearchCell
 from darts_core.supernet.mixed import dense
 from darts_core.supernet.partial import PartialState, shuffled
+from darts_core.supernet.shape import CellShape
 
 PRIMITIVES = ("none", "max_pool_3x3", "skip_connect", "sep_conv_3x3")
 
@@ -41,7 +42,7 @@ def test_a_state_is_cut_and_halved():
 def edge_by_edge(cell, s0, s1, weight_EO, edge_E, proportion):
     """The slow truth: each edge on its own, whole."""
     states, number = [cell.preprocess0(s0), cell.preprocess1(s1)], 0
-    for node in range(cell.nodes):
+    for node in range(cell.shape.nodes):
         total = 0.0
         for src in range(node + 2):
             x = states[src]
@@ -59,10 +60,10 @@ def edge_by_edge(cell, s0, s1, weight_EO, edge_E, proportion):
 def test_a_cell_is_the_sum_of_its_edges(is_reduction, proportion):
     torch.manual_seed(0)
     plan = CellPlan(channels_in=(3, 5), channels=8, is_reduction=is_reduction, follows_reduction=False)
-    cell = SearchCell(PRIMITIVES, 2, plan, mixed=dense, channel_proportion=proportion).double()
+    cell = SearchCell(PRIMITIVES, CellShape(nodes=2), plan, mixed=dense, channel_proportion=proportion).double()
     s0, s1 = torch.randn(3, 3, 6, 6, dtype=torch.float64), torch.randn(3, 5, 6, 6, dtype=torch.float64)
     weight_EO, edge_E = (torch.rand(shape, dtype=torch.float64, requires_grad=True) for shape in ((5, 4), (5,)))
-    found = cell(s0, s1, weight_EO, edge_E, backend=Reference(), is_last=True)
+    found = cell((s0, s1), weight_EO, edge_E, backend=Reference(), is_last=True)
     expected = edge_by_edge(cell, s0, s1, weight_EO, edge_E, proportion)
     torch.testing.assert_close(found, expected)
     for one, other in zip(*(torch.autograd.grad(out.square().sum(), (weight_EO, edge_E)) for out in (found, expected))):
@@ -72,8 +73,8 @@ def test_a_cell_is_the_sum_of_its_edges(is_reduction, proportion):
 def test_without_edge_weights_every_edge_counts_once():
     torch.manual_seed(0)
     plan = CellPlan(channels_in=(3, 5), channels=4, is_reduction=False, follows_reduction=False)
-    cell = SearchCell(PRIMITIVES, 2, plan, mixed=dense, channel_proportion=2)
-    inputs = torch.randn(3, 3, 6, 6), torch.randn(3, 5, 6, 6), torch.rand(5, 4)
+    cell = SearchCell(PRIMITIVES, CellShape(nodes=2), plan, mixed=dense, channel_proportion=2)
+    inputs = (torch.randn(3, 3, 6, 6), torch.randn(3, 5, 6, 6)), torch.rand(5, 4)
     found, expected = (cell(*inputs, edge_E, backend=Reference(), is_last=True) for edge_E in (None, torch.ones(5)))
     torch.testing.assert_close(found, expected)
 

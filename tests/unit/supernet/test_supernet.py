@@ -6,12 +6,21 @@ from darts_core.metrics import count_parameters
 from darts_core.search.relax import softmax
 from darts_core.spaces.darts_cnn import DARTS_PRIMITIVES
 from darts_core.supernet.mixed import dense
+from darts_core.supernet.shape import CellShape
 from darts_core.supernet.supernet import Supernet
 
 
-def build(*, seed=0, primitives=("none", "max_pool_3x3", "skip_connect", "sep_conv_3x3"), **options):
+def build(*, seed=0, primitives=("none", "max_pool_3x3", "skip_connect", "sep_conv_3x3"), nodes=2, **options):
     torch.manual_seed(seed)
-    sizes = {"nodes": 2, "init_channels": 2, "layers": 3, "stem": "cifar", "in_channels": 3, "num_classes": 5, **options}
+    sizes = {
+        "shape": CellShape(nodes=nodes),
+        "init_channels": 2,
+        "layers": 3,
+        "stem": "cifar",
+        "in_channels": 3,
+        "num_classes": 5,
+        **options,
+    }
     return Supernet(primitives, relax=softmax, mixed=dense, generator=torch.Generator().manual_seed(seed), **sizes)
 
 
@@ -42,7 +51,7 @@ def test_all_cells_of_a_type_share_their_alphas():
     with torch.no_grad():
         net.arch.reduce[0, 2] += 3.0
     assert not torch.allclose(net(x), before)
-    assert net.cell_types == ["normal", "reduce", "normal", "reduce", "normal"]
+    assert net.type_of_cell == ["normal", "reduce", "normal", "reduce", "normal"]
 
 
 def test_batch_norm_is_affine_in_the_stem_alone():

@@ -1,0 +1,73 @@
+"""What an architecture is truly worth, where a benchmark has trained all of them: a CSV table of strings and accuracies."""
+
+from __future__ import annotations
+
+import csv
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+COLUMNS = ("arch", "val_accuracy", "test_accuracy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """Accuracies of a trained architecture in percent, and how many percent of the table's have a lower test accuracy."""
+
+    valid_acc: float
+    test_acc: float
+    percentile: float
+
+
+class BenchmarkTable:
+    """Accuracies (valid, test) by architecture, in percent, as ``source`` has them."""
+
+    def __init__(self, accuracies: Mapping[str, tuple[float, float]], *, source: str) -> None:
+        self._accuracies = dict(accuracies)
+        self._sorted = sorted(test for _, test in self._accuracies.values())
+        self._source = source
+
+    @classmethod
+    def load(cls, path: str | Path) -> BenchmarkTable:
+        """Read a CSV file with the columns arch, val_accuracy and test_accuracy; others are ignored.
+
+        Raise ``ValueError`` where the file cannot be read, lacks a column or a row, or holds something else than accuracies.
+        """
+        where = f"evaluate.benchmark_table: {path}"
+        accuracies: dict[str, tuple[float, float]] = {}
+        try:
+            with Path(path).open(newline="", encoding="utf-8-sig") as file:
+                rows = csv.DictReader(file)
+                if missing := [column for column in COLUMNS if column not in (rows.fieldnames or ())]:
+                    raise ValueError(f"{where}: the columns {', '.join(COLUMNS)} expected. Missing: {', '.join(missing)}.")
+                for row in rows:
+                    accuracies[row["arch"]] = (_accuracy(row, "val_accuracy", where, rows), _accuracy(row, "test_accuracy", where, rows))
+        except OSError as error:
+            raise ValueError(f"{where}: cannot be read ({error.strerror}). Expected a CSV file, or null.") from None
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ValueError(f"{where}: not a CSV file ({error}).") from None
+        if not accuracies:
+            raise ValueError(f"{where}: at least one architecture expected. Got none.")
+        return cls(accuracies, source=str(path))
+
+    def look_up(self, architecture: str) -> Truth:
+        """Return what the table says of ``architecture``. Raise ``ValueError`` where it says nothing."""
+        if architecture not in self._accuracies:
+            raise ValueError(
+                f"evaluate.benchmark_table: {self._source} has no architecture '{architecture}' among its {len(self._accuracies)}. "
+                "Expected a table of this space, or null."
+            )
+        valid, test = self._accuracies[architecture]
+        below = bisect_left(self._sorted, test)
+        return Truth(valid_acc=valid, test_acc=test, percentile=100.0 * below / len(self._sorted))
+
+
+def _accuracy(row: Mapping[str, str | None], column: str, where: str, rows: csv.DictReader[str]) -> float:
+    try:
+        value = float(row[column] or "")
+    except ValueError:
+        value = float("nan")
+    if not 0.0 <= value <= 100.0:
+        raise ValueError(f"{where}:{rows.line_num}: {column} must be an accuracy in percent. Got {row[column]!r}.")
+    return value

@@ -1,0 +1,73 @@
+"""The collapse watch: what the derived cells consist of, how long the operations' ranking has stood, and what counts as a collapse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from darts_core.genotype import Genotype
+from darts_core.ops import OPS
+
+Row = Mapping[str, Any]
+
+COLLAPSED_SHARE = 0.75
+"""Of the operations of the derived normal cell that have no parameters, from which on a search counts as collapsed. Published normal cells
+have at most five in eight; reduction cells are left out, for good ones may consist of pools."""
+
+COLLAPSED_EPOCHS = 3
+"""In a row, in which alpha moves, before it is said: the first cells are chance."""
+
+
+@cache
+def has_parameters(op: str) -> bool:
+    """Return whether an operation has parameters where it keeps the resolution: pools and skip connections have none."""
+    with torch.device("meta"):
+        return any(True for _ in OPS.get(op)(4, stride=1, affine=False).parameters())
+
+
+def cell_metrics(genotype: Genotype) -> dict[str, float]:
+    """Return of each derived cell the share of operations without parameters, ``parameterless_<cell>``, and the number ``skips_<cell>``."""
+    metrics: dict[str, float] = {}
+    for cell_type, cell in genotype.cells.items():
+        ops = [edge.op for _, edge in cell.edges]
+        metrics[f"parameterless_{cell_type}"] = sum(not has_parameters(op) for op in ops) / len(ops)
+        metrics[f"skips_{cell_type}"] = sum(op == "skip_connect" for op in ops)
+    return metrics
+
+
+def ranking(mixture: Mapping[str, Tensor], usable: Sequence[int]) -> Tensor:
+    """Return the operations ``usable`` of every edge of every cell, strongest first, as indices into these (edges, operations)."""
+    weights = torch.cat([op_EO[:, usable] for op_EO in mixture.values()])
+    return weights.argsort(dim=1, descending=True, stable=True)
+
+
+def stable_epochs(history: Sequence[Row], before: Tensor, now: Tensor, *, is_warmup: bool) -> int:
+    """Return for how many epochs, the present one included, every edge has had the ranking that it has ``now``.
+
+    ``before`` is the ranking ahead of this epoch, ``history`` the rows of the epochs ahead of it. A warm-up does not count.
+    """
+    if is_warmup or not torch.equal(before, now):
+        return 0
+    return 1 + (int(history[-1]["stable_epochs"]) if history else 0)
+
+
+def is_collapsed(history: Sequence[Row]) -> bool:
+    """Return whether the last ``COLLAPSED_EPOCHS`` epochs all end with a collapsed normal cell, none of them in a warm-up."""
+    last = history[-COLLAPSED_EPOCHS:]
+    return len(last) == COLLAPSED_EPOCHS and all("arch_loss" in row and row["parameterless_normal"] >= COLLAPSED_SHARE for row in last)
+
+
+def collapse_warning(history: Sequence[Row]) -> str | None:
+    """Return the warning in the epoch in which a search first counts as collapsed, else None."""
+    if not is_collapsed(history) or any(is_collapsed(history[:end]) for end in range(len(history))):
+        return None
+    row = history[-1]
+    return (
+        f"the search has collapsed: for {COLLAPSED_EPOCHS} epochs at least {COLLAPSED_SHARE:.0%} of the derived normal cell's operations "
+        f"have had no parameters (in epoch {row['epoch']}: {row['parameterless_normal']:.0%}, {row['skips_normal']} skip connections). "
+        "Try fewer search.epochs, a lower search.arch_lr, or another method.name: darts_plus, darts_minus, beta_darts, smooth_darts."
+    )

@@ -1,0 +1,68 @@
+"""The curvature of the validation loss along alpha: its dominant eigenvalue tells a search that will collapse (arXiv:1909.09656)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from darts_core.search.bilevel import Batch, Loss, frozen
+from darts_core.supernet.supernet import Supernet
+
+
+def dominant_eigenvalue(
+    supernet: Supernet, loss: Loss, batch: Batch, *, generator: torch.Generator, iterations: int = 20, tolerance: float = 1e-3
+) -> float:
+    """Return the eigenvalue of largest magnitude, with its sign, of the Hessian of ``loss`` on ``batch`` by all architecture parameters.
+
+    By Lanczos' method with full reorthogonalisation: one product of the Hessian with a vector, which is one backward pass through the
+    gradient's graph, an iteration; at most ``iterations``, fewer once the residual is below ``tolerance`` times the eigenvalue.
+    ``generator`` (CPU) draws the first vector. The forward pass is that of a training step, where weights are drawn at the expected ones;
+    the supernet's buffers stay as they are.
+    """
+    alphas = supernet.arch_parameters()
+    buffers = [(buffer, buffer.clone()) for buffer in supernet.buffers()]
+    was_training = supernet.training
+    supernet.train()
+    try:
+        with supernet.differentiable_twice(), frozen(supernet.weights().values()), supernet.weighing(supernet.op_weights()):
+            grads = torch.autograd.grad(loss(supernet(batch[0]), batch[1]), alphas, create_graph=True)
+            flat = torch.cat([grad.flatten() for grad in grads])
+            return _lanczos(flat, alphas, generator=generator, iterations=iterations, tolerance=tolerance)
+    finally:
+        supernet.train(was_training)
+        with torch.no_grad():
+            for buffer, before in buffers:
+                buffer.copy_(before)
+
+
+def _lanczos(gradient: Tensor, alphas: list[torch.nn.Parameter], *, generator: torch.Generator, iterations: int, tolerance: float) -> float:
+    start = torch.randn(len(gradient), dtype=torch.float64, generator=generator)
+    basis = [start / start.norm()]
+    diagonal: list[float] = []
+    beside: list[float] = []
+    found = 0.0
+    for _ in range(min(iterations, len(gradient))):
+        product = _product(gradient, alphas, basis[-1])
+        diagonal.append(float(product @ basis[-1]))
+        known = torch.stack(basis)
+        for _ in range(2):  # the second pass takes away what rounding left of the first
+            product = product - known.T @ (known @ product)
+        rest = float(product.norm())
+        small = torch.diag(torch.tensor(diagonal, dtype=torch.float64))
+        for k, value in enumerate(beside):
+            small[k, k + 1] = small[k + 1, k] = value
+        values, vectors = torch.linalg.eigh(small)
+        best = int(values.abs().argmax())
+        found = float(values[best])
+        if rest * abs(float(vectors[-1, best])) <= tolerance * abs(found):
+            break
+        beside.append(rest)
+        basis.append(product / rest)
+    return found
+
+
+def _product(gradient: Tensor, alphas: list[torch.nn.Parameter], vector: Tensor) -> Tensor:
+    """Return the Hessian times ``vector``, (parameters,), in float64 on the CPU."""
+    direction = vector.to(device=gradient.device, dtype=gradient.dtype)
+    parts = torch.autograd.grad(gradient, alphas, grad_outputs=direction, retain_graph=True, allow_unused=True)
+    return torch.cat([torch.zeros_like(a).flatten() if part is None else part.flatten() for a, part in zip(alphas, parts)]).double().cpu()

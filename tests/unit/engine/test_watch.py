@@ -1,0 +1,72 @@
+"""The collapse watch on histories made by hand."""
+
+import pytest
+import torch
+
+from darts_core.engine.watch import cell_metrics, collapse_warning, has_parameters, is_collapsed, ranking, stable_epochs
+from darts_core.genotype import published, published_names
+
+USABLE = [1, 2, 3]  # of four, of which the first is none
+
+
+def rows(*shares, warmup=0):
+    return [
+        {"epoch": epoch, "parameterless_normal": share, "skips_normal": 5, **({"arch_loss": 1.0} if epoch > warmup else {})}
+        for epoch, share in enumerate(shares, start=1)
+    ]
+
+
+def test_pools_skips_and_nothing_have_no_parameters():
+    names = ["none", "skip_connect", "max_pool_3x3", "avg_pool_3x3", "sep_conv_3x3", "dil_conv_5x5"]
+    assert [has_parameters(name) for name in names] == [False] * 4 + [True] * 2
+
+
+def test_a_published_cell_is_counted():
+    assert cell_metrics(published("DARTS_V2")) == {
+        "parameterless_normal": 2 / 8,
+        "skips_normal": 2,
+        "parameterless_reduce": 1.0,
+        "skips_reduce": 3,
+    }
+
+
+def test_no_published_cell_counts_as_collapsed():
+    assert all(not is_collapsed(rows(*[cell_metrics(published(name))["parameterless_normal"]] * 3)) for name in published_names())
+
+
+@pytest.mark.parametrize(
+    ("shares", "warmup", "collapsed"),
+    [
+        ((0.9, 0.9), 0, False),
+        ((0.75, 1.0, 0.75), 0, True),
+        ((1.0, 0.7, 1.0), 0, False),
+        ((0.0, 1.0, 1.0, 1.0), 0, True),
+        ((1.0, 1.0, 1.0, 0.0), 0, False),
+        ((1.0, 1.0, 1.0), 1, False),
+        ((1.0, 1.0, 1.0, 1.0), 1, True),
+    ],
+)
+def test_a_collapse_lasts_for_three_epochs_in_which_alpha_moves(shares, warmup, collapsed):
+    assert is_collapsed(rows(*shares, warmup=warmup)) is collapsed
+
+
+def test_the_warning_comes_once():
+    history = rows(1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0)
+    warned = [end for end in range(len(history) + 1) if collapse_warning(history[:end]) is not None]
+    assert warned == [3]
+    assert "for 3 epochs at least 75% of the derived normal cell's operations" in collapse_warning(history[:3])
+    assert "(in epoch 3: 100%, 5 skip connections)" in collapse_warning(history[:3])
+
+
+def test_the_ranking_leaves_none_out():
+    strong_none, weak_none = torch.tensor([[0.7, 0.1, 0.05, 0.15]]), torch.tensor([[0.01, 0.3, 0.2, 0.49]])
+    assert torch.equal(*(ranking({"normal": weights}, USABLE) for weights in (strong_none, weak_none)))
+    assert ranking({"normal": strong_none, "reduce": strong_none}, USABLE).tolist() == [[2, 0, 1]] * 2
+
+
+def test_stable_epochs_count_from_the_last_change():
+    one, other = torch.tensor([[0, 1]]), torch.tensor([[1, 0]])
+    assert stable_epochs([], one, one, is_warmup=False) == 1
+    assert stable_epochs([{"stable_epochs": 4}], one, one, is_warmup=False) == 5
+    assert stable_epochs([{"stable_epochs": 4}], one, other, is_warmup=False) == 0
+    assert stable_epochs([{"stable_epochs": 0}], one, one, is_warmup=True) == 0
