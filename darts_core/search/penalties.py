@@ -6,12 +6,14 @@ code of Beta-DARTS leaves its penalty out of the unrolled step.)
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from darts_core.search.dirichlet import concentrations
 from darts_core.supernet.supernet import Supernet
 
 
@@ -43,3 +45,21 @@ class BetaDecay:
         """Return the penalty; its weight grows with ``progress`` from 0 to ``scale``, and the mean is over the edges of all cell types."""
         smooth_maxima = torch.cat([alpha_EO.logsumexp(dim=-1) for alpha_EO in supernet.op_alphas().values()])
         return self.scale * progress * smooth_maxima.mean()
+
+
+@dataclass(frozen=True)
+class DirichletDivergence:
+    """``scale`` times the sum over edges of KL(Dirichlet(elu(alpha) + 1) || Dirichlet(1)) (DrNAS, arXiv:2006.10355).
+
+    Recalled [M]: that it is the sum over edges and not their mean.
+    """
+
+    scale: float
+
+    def __call__(self, supernet: Supernet, progress: float) -> Tensor:
+        """Return the penalty, 0 where every alpha is 0."""
+        c_EO = torch.cat([concentrations(alpha_EO) for alpha_EO in supernet.op_alphas().values()])
+        total_E = c_EO.sum(dim=-1)
+        normalisers_E = total_E.lgamma() - c_EO.lgamma().sum(dim=-1) - math.lgamma(c_EO.shape[-1])
+        means_EO = c_EO.digamma() - total_E.digamma().unsqueeze(-1)  # of log theta
+        return self.scale * (normalisers_E + ((c_EO - 1.0) * means_EO).sum(dim=-1)).sum()

@@ -71,6 +71,19 @@ class Sampled(nn.Module):
         self._random = generator.get_state()
         return drawn.clamp_min(1e-30).to(like)
 
+    def gamma(self, shape_EO: Tensor) -> Tensor:
+        """Return gamma variables of the given shape parameters, which they can be differentiated by, and of their kind.
+
+        On the meta device, where there are no numbers, the parameters stand for them.
+        """
+        if shape_EO.is_meta:
+            return shape_EO
+        generator = torch.Generator()
+        generator.set_state(self._random)
+        drawn: Tensor = torch._standard_gamma(shape_EO.double().cpu(), generator=generator)
+        self._random = generator.get_state()
+        return drawn.to(shape_EO)
+
     def get_extra_state(self) -> Tensor:
         """Return the state of the random numbers, for the ``state_dict``."""
         return self._random.clone()

@@ -5,10 +5,11 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from darts_core.methods import METHODS
 from darts_core.search.bilevel import ARCH_GRADIENTS
-from darts_core.search.penalties import BetaDecay, ZeroOneLoss
+from darts_core.search.penalties import BetaDecay, DirichletDivergence, ZeroOneLoss
 from darts_core.search.steps import Bilevel
 
 
@@ -88,3 +89,18 @@ def test_beta_decay_grows_along_the_search(make):
 
 def test_without_penalties_nothing_is_added(make):
     assert float(make().penalty()) == 0.0
+
+
+def test_the_divergence_of_dirichlets_and_its_gradient(make):
+    supernet = scaled(make()).supernet
+    alphas = supernet.arch_parameters()
+    dirichlet = torch.distributions.Dirichlet
+    truth = sum(
+        torch.distributions.kl_divergence(dirichlet(F.elu(alpha) + 1.0), dirichlet(torch.ones_like(alpha))).sum() for alpha in alphas
+    )
+    torch.testing.assert_close(DirichletDivergence(0.3)(supernet, 0.5), 0.3 * truth)
+    torch.testing.assert_close(gradients(DirichletDivergence(0.3), supernet), torch.autograd.grad(0.3 * truth, alphas))
+    with torch.no_grad():
+        for alpha in alphas:
+            alpha.zero_()
+    assert float(DirichletDivergence(1.0)(supernet, 0.0).detach()) == pytest.approx(0.0, abs=1e-12)
