@@ -32,10 +32,12 @@ from darts_core.runtime.checkpoint import Checkpoint
 from darts_core.runtime.memory import free_mib
 from darts_core.runtime.progress import Progress
 from darts_core.search.method import Method, check_warmup
+from darts_core.search.select import Selection
 from darts_core.search.steps import Bilevel
 from darts_core.spaces.space import CellSpace
 from darts_core.supernet.choice import choose_backend
 from darts_core.supernet.footprint import estimate_peak_mib
+from darts_core.supernet.recompute import BatchNormsStandStill
 from darts_core.supernet.sampled import Sampled
 from darts_core.supernet.supernet import Supernet
 
@@ -143,7 +145,7 @@ def search(
             lr = cosine(epoch, epochs=cfg.epochs, lr=cfg.lr, lr_min=cfg.lr_min)
             temperature = _set_temperature(supernet, method, epoch, cfg.epochs)
             batches = reporter.batches(cost.waiting(to_device(data.train, device, memory_format)), total=len(data.train))
-            row = _train_epoch(bilevel, batches, valid, lr, is_warmup=epoch < method.warmup_epochs)
+            row = _train_epoch(bilevel, batches, valid, lr, is_still=method.is_still(epoch))
             require_finite(
                 row["train_loss"] + row.get("arch_loss", 0.0),
                 what=f"The loss of epoch {epoch + 1}",
@@ -176,16 +178,17 @@ def search(
             row |= {name: value for name, value in costs[-1].items() if name != "epoch"}
             log(row, epoch + 1)
             reporter.epoch({name: row[name] for name in SHOWN})
+        op_weights = supernet.mixture() if method.select is None else _selected(supernet, method.select, space, valid)
     reporter.close()
     return SearchResult(
         genotype=method.derive(
-            supernet.mixture(), primitives=supernet.primitives, shape=space.shape, space=space.name, edge_E=supernet.edge_mixture()
+            op_weights, primitives=supernet.primitives, shape=space.shape, space=space.name, edge_E=supernet.edge_mixture()
         ),
         history=history,
         alphas=alphas,
         costs=costs,
         computed=computed,
-        op_weights=supernet.mixture(),
+        op_weights=op_weights,
         edge_weights=supernet.edge_mixture(),
         supernet_state={name: value.detach().cpu() for name, value in supernet.state_dict().items()},
     )
@@ -242,16 +245,34 @@ def _set_temperature(supernet: Supernet, method: Method, epoch: int, epochs: int
     return {"temperature": supernet.relax.temperature}
 
 
-def _train_epoch(bilevel: Bilevel, batches: Iterable[Batch], valid: Iterator[Batch], lr: float, *, is_warmup: bool) -> Row:
-    """Move the weights by each batch, and, but for a warm-up, alpha before them."""
+def _selected(supernet: Supernet, select: Selection, space: CellSpace, valid: Iterator[Batch]) -> dict[str, Tensor]:
+    """Return the weights 0 and 1 of the architecture that ``select`` chooses by the supernet's weights."""
+    batches = [next(valid) for _ in range(select.batches)]
+    supernet.train()  # the statistics of the batch: those of all paths together are no path's
+
+    def score(genotype: Genotype) -> float:
+        accuracy = RunningMean()
+        with torch.no_grad(), supernet.only(genotype), BatchNormsStandStill(supernet):
+            for images, labels in batches:
+                accuracy.update(top_k_accuracy(supernet(images), labels), len(labels))
+        return accuracy.value
+
+    seed = supernet.relax.seed() if isinstance(supernet.relax, Sampled) else 0
+    genotype, best = select(space, score, torch.Generator().manual_seed(seed))
+    LOG.info("search: the chosen architecture has %.2f %% on %d validation batches with the shared weights.", best, select.batches)
+    return {cell_type: supernet.path(genotype, cell_type).op_EO.cpu() for cell_type in supernet.cell_types}
+
+
+def _train_epoch(bilevel: Bilevel, batches: Iterable[Batch], valid: Iterator[Batch], lr: float, *, is_still: bool) -> Row:
+    """Move the weights by each batch, and, unless it stands still, alpha before them."""
     train_loss, train_acc, arch_loss = RunningMean(), RunningMean(), RunningMean()
     bilevel.supernet.train()
     for train in batches:
-        if not is_warmup:
+        if not is_still:
             held_out = next(valid)
             arch_loss.update(bilevel.arch_step(train=train, valid=held_out, lr=lr), len(held_out[1]))
         taken = bilevel.weight_step(train, lr=lr)
         train_loss.update(taken.loss, len(train[1]))
         train_acc.update(top_k_accuracy(taken.logits, train[1]), len(train[1]))
     row = {"train_loss": train_loss.value, "train_acc": train_acc.value}
-    return row if is_warmup else {**row, "arch_loss": arch_loss.value}
+    return row if is_still else {**row, "arch_loss": arch_loss.value}

@@ -10,8 +10,9 @@ from torch import nn
 from torch.optim import Optimizer
 
 from darts_core.config import SearchConfig
-from darts_core.search.bilevel import ArchGradient, FirstOrder
+from darts_core.search.bilevel import ArchGradient, FirstOrder, Still
 from darts_core.search.derive import DeriveRule, strongest_edges
+from darts_core.search.select import Selection
 from darts_core.search.temperature import Schedule
 from darts_core.spaces.space import CellSpace
 from darts_core.supernet.mixed import MixedOp, dense
@@ -32,7 +33,7 @@ class Method:
     ``relax`` maps alpha_EO to weights, ``relax_edges`` beta_E to those of the edges, ``mixed`` spends them on an edge, of whose channels
     candidates see one in ``channel_proportion``; ``arch_gradient`` sets the gradients of alpha and beta, ``arch_optimizer`` moves them
     (parameters, learning rate, weight decay) from epoch ``warmup_epochs`` on, ``derive`` makes the genotype. ``temperature`` is that of a
-    relaxation that draws, by the epoch.
+    relaxation that draws, by the epoch. ``select`` chooses an architecture after the last epoch, where alpha does not.
     """
 
     relax: Relaxation
@@ -44,6 +45,11 @@ class Method:
     channel_proportion: int = 1
     warmup_epochs: int = 0
     temperature: Schedule | None = None
+    select: Selection | None = None
+
+    def is_still(self, epoch: int) -> bool:
+        """Return whether alpha stands still in ``epoch`` (from 0)."""
+        return epoch < self.warmup_epochs or isinstance(self.arch_gradient, Still)
 
     def supernet(self, space: CellSpace, *, in_channels: int, num_classes: int, generator: torch.Generator) -> Supernet:
         """Return the supernet of ``space`` as this method relaxes it; alpha is drawn from ``generator``, the weights from torch's own."""

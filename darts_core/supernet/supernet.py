@@ -9,7 +9,7 @@ from functools import cached_property, partial
 import torch
 from torch import Tensor, nn
 
-from darts_core.genotype import CELL_TYPES
+from darts_core.genotype import CELL_TYPES, Genotype
 from darts_core.nets.skeleton import CellPlan, DartsFrame, Frame, Stem, pooled
 from darts_core.supernet.arch import ArchParameters
 from darts_core.supernet.backend import Backend, Reference
@@ -17,7 +17,7 @@ from darts_core.supernet.cell import SearchCell
 from darts_core.supernet.mixed import MixedOp
 from darts_core.supernet.partial import check_width
 from darts_core.supernet.recompute import recomputed
-from darts_core.supernet.sampled import Sampled, Weights
+from darts_core.supernet.sampled import Sampled, Weights, one_hot
 from darts_core.supernet.shape import CellShape
 
 Relaxation = Callable[[Tensor], Weights]
@@ -79,6 +79,7 @@ class Supernet(nn.Module):
         self.fits_inputs = all(plan.fits_inputs for plan in skeleton.plans if isinstance(plan, CellPlan))
         self.head = skeleton.head
         self.classifier = nn.Linear(skeleton.channels, num_classes)
+        self._only: dict[str, Weights] = {}
         self.backend: Backend = Reference()
         self.is_lean = False
         self.backend.prepare(self, torch.device("cpu"))
@@ -92,7 +93,7 @@ class Supernet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (B, C_in, H, W) to logits (B, K)."""
-        weights: dict[str, Weights] = {cell_type: self.relax(self.arch.get(cell_type)) for cell_type in self.cell_types}
+        weights: dict[str, Weights] = self._only or {c: self.relax(self.arch.get(c)) for c in self.cell_types}
         given = {cell_type: (each.spent(), self._edges(cell_type)) for cell_type, each in weights.items()}
         states = self._enter(self.stem(x))
         is_lean = self.is_lean and torch.is_grad_enabled()
@@ -104,6 +105,24 @@ class Supernet(nn.Module):
             inputs = (states, *given[cell_type])
             states = [*states[1:], recomputed(cell, compute, *inputs) if is_lean else compute(*inputs)]
         return self.classifier(pooled(self.head(states[-1])))
+
+    @contextmanager
+    def only(self, genotype: Genotype) -> Iterator[None]:
+        """Within, forward passes compute the operations of ``genotype`` alone, each with weight 1."""
+        self._only = {cell_type: self.path(genotype, cell_type) for cell_type in self.cell_types}
+        try:
+            yield
+        finally:
+            self._only = {}
+
+    def path(self, genotype: Genotype, cell_type: str) -> Weights:
+        """Return 1 for the operation on each edge of a genotype's cell; edges that it lacks weigh nothing, by the cheapest operation."""
+        chosen = {(edge.src, dst): self.primitives.index(edge.op) for dst, edge in genotype.cell(cell_type).edges}
+        idle = next((o for name in ("none", "skip_connect") for o, own in enumerate(self.primitives) if own == name), 0)
+        active = tuple((chosen.get(ends, idle),) for ends in self.shape.sources)
+        kept_E = torch.tensor([float(ends in chosen) for ends in self.shape.sources])
+        alpha_EO = self.arch.get(cell_type).detach()
+        return Weights(one_hot(active, alpha_EO) * kept_E.to(alpha_EO).unsqueeze(1), active)
 
     def _edges(self, cell_type: str) -> Tensor | None:
         return None if self.relax_edges is None else self.relax_edges(self.arch.get(_of_edges(cell_type)), self.shape.fan_in)
