@@ -49,7 +49,7 @@ METHOD = {  # elsewhere darts
     "partial channels": ("pc_darts", {"channel_proportion": 2}),
     "one input, partial channels": ("pc_darts", {"channel_proportion": 2}),
 }
-SAMPLED = ("gdas", "snas")
+SAMPLED = ("gdas", "proxyless", "snas")
 
 
 def build(space, order="first"):

@@ -8,11 +8,13 @@ from darts_core.methods import METHODS
 from darts_core.runtime.checkpoint import Checkpoint
 from tests.unit.engine.test_search import Interrupted, assert_same, interrupt_at, run
 
+OPTIONS = {"random_search": {"samples": 5}, "proxyless": {"warmup_epochs": 1}}
 
-@pytest.mark.parametrize("name", ["gdas", "random_search", "snas"])
+
+@pytest.mark.parametrize("name", ["gdas", "proxyless", "random_search", "snas"])
 @pytest.mark.parametrize("epoch", [1, 3])
 def test_a_sampled_search_that_is_interrupted_ends_like_an_uninterrupted_one(images, name, epoch, tmp_path):
-    method = METHODS.build(name, {"samples": 5} if name == "random_search" else {})
+    method = METHODS.build(name, OPTIONS.get(name, {}))
     whole = run(images, method=method)
     with Checkpoint("search", {}, root=tmp_path) as checkpoint:
         with pytest.raises(Interrupted):
