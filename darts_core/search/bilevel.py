@@ -68,7 +68,6 @@ class FirstOrder:
         return value.detach()
 
 
-@ARCH_GRADIENTS.register("single")
 class SingleLevel:
     """dL_train(w, alpha)/dalpha: alpha moves on the batch that the weights move on."""
 
@@ -80,7 +79,6 @@ class SingleLevel:
         return FirstOrder()(supernet, loss, train=train, valid=train, inner=inner)
 
 
-@ARCH_GRADIENTS.register("none")
 class Still:
     """No gradient: alpha stands still, and the search takes weight steps alone."""
 
