@@ -66,7 +66,9 @@ def summary(cfg: Config) -> str:
         searched = f"{_named(cfg.method)} in {_named(cfg.space)}; {search.epochs} epochs, batches of {search.batch_size}"
         derived = f"by the rule {cfg.derive.rule}" if cfg.derive.rule else "by the method's own rule"
     else:
-        searched, derived = "no search", f"{cfg.derive.genotype}, {'as in that file' if is_genotype_file(cfg) else 'as published'}"
+        is_string = cfg.derive.genotype.startswith("|")
+        source = "as in that file" if is_genotype_file(cfg) else "as given" if is_string else "as published"
+        searched, derived = "no search", f"{cfg.derive.genotype}, {source}"
     threads = bench.num_threads or cfg.runtime.num_threads or "all cores"
     beside = [*retrain.baselines, *([f"{retrain.random_genotypes} random"] if retrain.random_genotypes else [])]
     lines = {

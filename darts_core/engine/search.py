@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,25 +26,24 @@ from darts_core.engine.loop import (
     require_finite,
     to_device,
 )
+from darts_core.engine.placing import advice, place
 from darts_core.engine.schedule import cosine
 from darts_core.engine.watch import cell_metrics, collapse_warning, is_collapsed, ranking, stable_epochs
 from darts_core.genotype import Cell, Genotype
-from darts_core.metrics import RunningMean, count_macs, top_k_accuracy
+from darts_core.metrics import RunningMean, top_k_accuracy
 from darts_core.runtime.checkpoint import Checkpoint
-from darts_core.runtime.memory import free_mib
 from darts_core.runtime.progress import Progress
 from darts_core.search.hessian import dominant_eigenvalue
 from darts_core.search.method import Method, check_warmup
+from darts_core.search.select import Selection
 from darts_core.search.steps import Bilevel
 from darts_core.search.stop import why_stop
 from darts_core.spaces.space import CellSpace
-from darts_core.supernet.choice import choose_backend
-from darts_core.supernet.footprint import estimate_peak_mib
+from darts_core.supernet.recompute import BatchNormsStandStill
 from darts_core.supernet.sampled import Sampled
 from darts_core.supernet.supernet import Supernet
 
 Row = dict[str, Any]
-FREE_SHARE = 0.8  # of the free memory that a step may take where search.memory_budget_mib is null
 LOG = logging.getLogger(__name__)
 SHOWN = ("train_loss", "train_acc", "valid_loss", "valid_acc", "lr", "data_percent")
 
@@ -147,17 +146,17 @@ def search(
             part.load_state_dict(saved)
         history, alphas, costs, done = state["history"], state["alphas"], state["costs"], state["epoch"]
     reporter = Progress("search", cfg.epochs, mode=progress, done=done)
-    with memory_advice(_memory_advice(supernet, method)), EpochCost(device) as cost:
+    with memory_advice(advice(supernet, method)), EpochCost(device) as cost:
         valid = cost.waiting(to_device(data.valid, device, memory_format))
         for epoch in range(done, cfg.epochs):
             if why_stop(method.stop, history) is not None:
                 break
             bilevel.start_epoch(epoch)
-            before, is_warmup = ranking(supernet.mixture(), usable), epoch < method.warmup_epochs
+            before, is_still = ranking(supernet.mixture(), usable), method.is_still(epoch)
             lr = cosine(epoch, epochs=cfg.epochs, lr=cfg.lr, lr_min=cfg.lr_min)
             temperature = _set_temperature(supernet, method, epoch, cfg.epochs)
             batches = reporter.batches(cost.waiting(to_device(data.train, device, memory_format)), total=len(data.train))
-            row = _train_epoch(bilevel, batches, valid, lr, is_warmup=is_warmup)
+            row = _train_epoch(bilevel, batches, valid, lr, is_still=is_still)
             require_finite(
                 row["train_loss"] + row.get("arch_loss", 0.0),
                 what=f"The loss of epoch {epoch + 1}",
@@ -170,8 +169,8 @@ def search(
                 **temperature,
                 **mixture_metrics(mixture, supernet.primitives),
                 **edge_metrics(supernet.edge_mixture(), space.edge_names),
-                **cell_metrics(_derive(supernet, method, space)),
-                "stable_epochs": stable_epochs(history, before, ranking(mixture, usable), is_warmup=is_warmup),
+                **cell_metrics(_derive(supernet, method, space, mixture)),
+                "stable_epochs": stable_epochs(history, before, ranking(mixture, usable), is_still=is_still),
             }
             row["collapsed"] = int(is_collapsed([*history, row]))
             if method.penalties:
@@ -199,74 +198,31 @@ def search(
             row |= {name: value for name, value in costs[-1].items() if name != "epoch"}
             log(row, epoch + 1)
             reporter.epoch({name: row[name] for name in SHOWN})
+        op_weights = supernet.mixture() if method.select is None else _selected(supernet, method.select, space, valid)
     reporter.close()
     stopped = why_stop(method.stop, history) if len(history) < cfg.epochs else None
     if stopped is not None:
         LOG.info("search: ended after epoch %d of %d: %s.", len(history), cfg.epochs, stopped)
     return SearchResult(
-        genotype=_derive(supernet, method, space),
+        genotype=_derive(supernet, method, space, op_weights),
         history=history,
         alphas=alphas,
         costs=costs,
         computed=computed,
         stopped=stopped,
-        op_weights=supernet.mixture(),
+        op_weights=op_weights,
         edge_weights=supernet.edge_mixture(),
         supernet_state={name: value.detach().cpu() for name, value in supernet.state_dict().items()},
     )
 
 
-def _derive(supernet: Supernet, method: Method, space: CellSpace) -> Genotype:
-    return method.derive(
-        supernet.mixture(), primitives=supernet.primitives, shape=space.shape, space=space.name, edge_E=supernet.edge_mixture()
-    )
+def _derive(supernet: Supernet, method: Method, space: CellSpace, op_EO: Mapping[str, Tensor]) -> Genotype:
+    return method.derive(op_EO, primitives=supernet.primitives, shape=space.shape, space=space.name, edge_E=supernet.edge_mixture())
 
 
 def _curvature(supernet: Supernet, batch: Batch) -> float:
     """Return the dominant eigenvalue on ``batch``, always from the same first vector: it changes nothing else of the search."""
     return dominant_eigenvalue(supernet, F.cross_entropy, batch, generator=torch.Generator().manual_seed(0))
-
-
-def place(
-    supernet: Supernet,
-    method: Method,
-    cfg: SearchConfig,
-    device: torch.device,
-    batch_shape: tuple[int, int, int, int],
-    *,
-    batches: int,
-) -> dict[str, str]:
-    """Move the supernet to ``device``, choose backend and memory mode by ``search.backend`` and ``search.memory``, and say which.
-
-    ``batches`` are those of an epoch, each of ``batch_shape`` (B, C, H, W).
-    """
-    number, channels, height, width = batch_shape
-    operations = 0.0
-    if cfg.backend == "auto" and device.type == "cpu":
-        macs = count_macs(supernet, input_shape=(channels, height, width))
-        operations = float(method.arch_gradient.operations * macs * number * batches * cfg.epochs)
-    choice = choose_backend(supernet, cfg.backend, device, size=(height, width), operations=operations)
-    LOG.log(logging.WARNING if choice.fell_back else logging.INFO, "search: backend %s.", choice.why)
-    supernet.use(choice.backend, device, is_lean=cfg.memory == "lean")
-    if cfg.memory == "auto":
-        graphs = method.arch_gradient.graphs
-        needed = estimate_peak_mib(supernet, batch_shape, graphs=graphs)
-        budget = cfg.memory_budget_mib or FREE_SHARE * free_mib(device)
-        supernet.is_lean = needed > budget and graphs == 1
-        mode = "lean" if supernet.is_lean else "normal"
-        LOG.log(
-            logging.WARNING if needed > budget and graphs > 1 else logging.INFO,
-            "search: memory %s (a step would take about %.0f MiB in mode normal, %.0f MiB are allowed).",
-            mode,
-            needed,
-            budget,
-        )
-    return {"backend": choice.backend.name, "memory": "lean" if supernet.is_lean else "normal"}
-
-
-def _memory_advice(supernet: Supernet, method: Method) -> str:
-    can_be_lean = not supernet.is_lean and method.arch_gradient.graphs == 1
-    return f"{'Set search.memory: lean, or lower' if can_be_lean else 'Lower'} search.batch_size or space.init_channels."
 
 
 def _set_temperature(supernet: Supernet, method: Method, epoch: int, epochs: int) -> Row:
@@ -278,16 +234,34 @@ def _set_temperature(supernet: Supernet, method: Method, epoch: int, epochs: int
     return {"temperature": supernet.relax.temperature}
 
 
-def _train_epoch(bilevel: Bilevel, batches: Iterable[Batch], valid: Iterator[Batch], lr: float, *, is_warmup: bool) -> Row:
-    """Move the weights by each batch, and, but for a warm-up, alpha before them."""
+def _selected(supernet: Supernet, select: Selection, space: CellSpace, valid: Iterator[Batch]) -> dict[str, Tensor]:
+    """Return the weights 0 and 1 of the architecture that ``select`` chooses by the supernet's weights."""
+    batches = [next(valid) for _ in range(select.batches)]
+    supernet.train()  # the statistics of the batch: those of all paths together are no path's
+
+    def score(genotype: Genotype) -> float:
+        accuracy = RunningMean()
+        with torch.no_grad(), supernet.only(genotype), BatchNormsStandStill(supernet):
+            for images, labels in batches:
+                accuracy.update(top_k_accuracy(supernet(images), labels), len(labels))
+        return accuracy.value
+
+    seed = supernet.relax.seed() if isinstance(supernet.relax, Sampled) else 0
+    genotype, best = select(space, score, torch.Generator().manual_seed(seed))
+    LOG.info("search: the chosen architecture has %.2f %% on %d validation batches with the shared weights.", best, select.batches)
+    return {cell_type: supernet.path(genotype, cell_type).op_EO.cpu() for cell_type in supernet.cell_types}
+
+
+def _train_epoch(bilevel: Bilevel, batches: Iterable[Batch], valid: Iterator[Batch], lr: float, *, is_still: bool) -> Row:
+    """Move the weights by each batch, and, unless it stands still, alpha before them."""
     train_loss, train_acc, arch_loss = RunningMean(), RunningMean(), RunningMean()
     bilevel.supernet.train()
     for train in batches:
-        if not is_warmup:
+        if not is_still:
             held_out = next(valid)
             arch_loss.update(bilevel.arch_step(train=train, valid=held_out, lr=lr), len(held_out[1]))
         taken = bilevel.weight_step(train, lr=lr)
         train_loss.update(taken.loss, len(train[1]))
         train_acc.update(top_k_accuracy(taken.logits, train[1]), len(train[1]))
     row = {"train_loss": train_loss.value, "train_acc": train_acc.value}
-    return row if is_warmup else {**row, "arch_loss": arch_loss.value}
+    return row if is_still else {**row, "arch_loss": arch_loss.value}

@@ -45,12 +45,12 @@ def ranking(mixture: Mapping[str, Tensor], usable: Sequence[int]) -> Tensor:
     return weights.argsort(dim=1, descending=True, stable=True)
 
 
-def stable_epochs(history: Sequence[Row], before: Tensor, now: Tensor, *, is_warmup: bool) -> int:
+def stable_epochs(history: Sequence[Row], before: Tensor, now: Tensor, *, is_still: bool) -> int:
     """Return for how many epochs, the present one included, every edge has had the ranking that it has ``now``.
 
-    ``before`` is the ranking ahead of this epoch, ``history`` the rows of the epochs ahead of it. A warm-up does not count.
+    ``before`` is the ranking ahead of this epoch, ``history`` the rows of the epochs ahead of it. Where alpha stands still, none count.
     """
-    if is_warmup or not torch.equal(before, now):
+    if is_still or not torch.equal(before, now):
         return 0
     return 1 + (int(history[-1]["stable_epochs"]) if history else 0)
 

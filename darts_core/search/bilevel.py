@@ -68,6 +68,28 @@ class FirstOrder:
         return value.detach()
 
 
+class SingleLevel:
+    """dL_train(w, alpha)/dalpha: alpha moves on the batch that the weights move on."""
+
+    graphs = 1
+    operations = FirstOrder.operations
+
+    def __call__(self, supernet: Supernet, loss: Loss, *, train: Batch, valid: Batch, inner: InnerStep) -> Tensor:
+        """Set the alphas' gradients; return the training loss."""
+        return FirstOrder()(supernet, loss, train=train, valid=train, inner=inner)
+
+
+class Still:
+    """No gradient: alpha stands still, and the search takes weight steps alone."""
+
+    graphs = 1
+    operations = 6
+
+    def __call__(self, supernet: Supernet, loss: Loss, *, train: Batch, valid: Batch, inner: InnerStep) -> Tensor:
+        """Raise: nothing takes an arch step."""
+        raise AssertionError("no arch step is taken with this gradient")
+
+
 @ARCH_GRADIENTS.register("unrolled")
 class Unrolled:
     """The reference's second order: the Hessian-vector product by a central difference on the training batch.

@@ -29,3 +29,11 @@ class HardGumbel(Sampled):
         """Return 1 for the most probable operation."""
         active = strongest(alpha_EO)
         return Weights(one_hot(active, alpha_EO), active)
+
+
+class SoftGumbel(Sampled):
+    """All operations, weighed by a Gumbel softmax (SNAS, arXiv:1812.09926, equation 5)."""
+
+    def sample(self, alpha_EO: Tensor) -> Weights:
+        """Return the soft sample."""
+        return Weights(gumbel_softmax(alpha_EO, self.exponential(alpha_EO), self.temperature))

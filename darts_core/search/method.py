@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from darts_core.config import SearchConfig
-from darts_core.search.bilevel import ARCH_GRADIENTS, ArchGradient, FirstOrder
+from darts_core.search.bilevel import ARCH_GRADIENTS, ArchGradient, Exact, FirstOrder, Still, Unrolled
 from darts_core.search.derive import DeriveRule, strongest_edges
 from darts_core.search.penalties import Penalty
 from darts_core.search.perturb import Perturbation
 from darts_core.search.ranges import at_least
 from darts_core.search.relax import softmax_edges
+from darts_core.search.select import Selection
 from darts_core.search.stop import StableRanking, StopRule
 from darts_core.search.temperature import Schedule
 from darts_core.spaces.space import CellSpace
@@ -42,7 +43,8 @@ class Method:
     ``arch_gradient`` and the gradients of ``penalties`` move alpha and beta by way of ``arch_optimizer`` (parameters, learning rate, weight
     decay) from epoch ``warmup_epochs`` on; ``perturb`` chooses the weights of the operations that a weight step sees.
     ``auxiliary_skip`` maps the share of the epochs that are over to the weight of a skip connection more on every edge. Any of the rules
-    ``stop`` ends the search; ``derive`` makes the genotype. ``temperature`` is that of a relaxation that draws, by the epoch.
+    ``stop`` ends the search; ``derive`` makes the genotype. ``temperature`` is that of a relaxation that draws, by the epoch. ``select``
+    chooses an architecture after the last epoch, where alpha does not.
     """
 
     relax: Relaxation
@@ -60,6 +62,11 @@ class Method:
     start: Callable[[Tensor], Tensor] | None = None
     project: Callable[[Tensor, Sequence[int]], Tensor] | None = None
     temperature: Schedule | None = None
+    select: Selection | None = None
+
+    def is_still(self, epoch: int) -> bool:
+        """Return whether alpha stands still in ``epoch`` (from 0)."""
+        return epoch < self.warmup_epochs or isinstance(self.arch_gradient, Still)
 
     def supernet(self, space: CellSpace, *, in_channels: int, num_classes: int, generator: torch.Generator) -> Supernet:
         """Return the supernet of ``space`` as this method relaxes it; alpha is drawn from ``generator``, the weights from torch's own."""
@@ -104,7 +111,13 @@ def with_parts(
     move alone; the search also ends once the order of the operations has been the same on every edge for ``stable_epochs`` epochs.
     """
     parts: dict[str, Any] = {}
+    given = {"arch_gradient": arch_gradient, "warmup_epochs": warmup_epochs, "stable_epochs": stable_epochs}
+    if isinstance(method.arch_gradient, Still) and any(value is not None for value in given.values()):
+        named = ", ".join(f"method.{name}" for name, value in given.items() if value is not None)
+        raise ValueError(f"{named}: leave it out, for this method never moves alpha, and chooses among drawn architectures in the end.")
     if arch_gradient is not None:
+        if not isinstance(method.arch_gradient, FirstOrder | Unrolled | Exact):
+            raise ValueError(f"method.arch_gradient: leave it out, for this method has a gradient of its own. Got '{arch_gradient}'.")
         if arch_gradient != "first" and isinstance(method.relax, Sampled):
             raise ValueError(
                 "method.arch_gradient must be first where weights are drawn anew in each forward pass: the second order compares passes "

@@ -16,13 +16,13 @@ def recomputed(module: nn.Module, compute: Callable[..., Tensor], *inputs: Tenso
     """
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return nullcontext(), _BatchNormsStandStill(module)
+        return nullcontext(), BatchNormsStandStill(module)
 
     out: Tensor = checkpoint(compute, *inputs, use_reentrant=False, context_fn=contexts)
     return out
 
 
-class _BatchNormsStandStill(AbstractContextManager[None]):
+class BatchNormsStandStill(AbstractContextManager[None]):
     """Within, no BatchNorm of ``module`` moves its buffers. Can be entered again: a second derivative computes a cell a third time."""
 
     def __init__(self, module: nn.Module) -> None:

@@ -63,6 +63,14 @@ class Sampled(nn.Module):
         """Return op_EO as it is logged and derived from: the probabilities of the operations."""
         return alpha_EO.softmax(dim=-1)
 
+    def seed(self) -> int:
+        """Return a random number that something else may be drawn from."""
+        generator = torch.Generator()
+        generator.set_state(self._random)
+        drawn = int(torch.randint(2**62, (), generator=generator, device="cpu"))
+        self._random = generator.get_state()
+        return drawn
+
     def exponential(self, like: Tensor) -> Tensor:
         """Return numbers of the standard exponential distribution, as many as ``like`` and of its kind."""
         generator = torch.Generator()

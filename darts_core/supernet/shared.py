@@ -41,6 +41,7 @@ class SharedSource:
     def __init__(self, x: Tensor) -> None:
         self.x = x
         self._pools: dict[tuple[object, ...], _Pooled] = {}
+        self._bare_pools: dict[tuple[object, ...], Tensor] = {}
 
     @cached_property
     def rectified(self) -> Tensor:
@@ -59,10 +60,18 @@ class SharedSource:
             and is_plain(op[1])
         ):
             return self._pool(op[0], op[1], weight)
+        if isinstance(op, POOLS):
+            return weight, self._bare_pool(op)
         return weight, op(self.x)
 
+    def _bare_pool(self, pool: nn.MaxPool2d | nn.AvgPool2d) -> Tensor:
+        key = _pool_key(pool)
+        if key not in self._bare_pools:
+            self._bare_pools[key] = pool(self.x)
+        return self._bare_pools[key]
+
     def _pool(self, pool: nn.MaxPool2d | nn.AvgPool2d, bn: nn.BatchNorm2d, weight: Tensor) -> Term:
-        key = (type(pool), *(getattr(pool, name, None) for name in POOL_SETTINGS), bn.eps)
+        key = (*_pool_key(pool), bn.eps)
         if key not in self._pools:
             self._pools[key] = _normalise_batch(pool(self.x), bn)
         pooled = self._pools[key]
@@ -77,6 +86,10 @@ class SharedSource:
             bn.running_mean.lerp_(pooled.mean, bn.momentum)
             bn.running_var.lerp_(pooled.variance, bn.momentum)
         return weight, pooled.normalised
+
+
+def _pool_key(pool: nn.MaxPool2d | nn.AvgPool2d) -> tuple[object, ...]:
+    return type(pool), *(getattr(pool, name, None) for name in POOL_SETTINGS)
 
 
 def _normalise_batch(x: Tensor, bn: nn.BatchNorm2d) -> _Pooled:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
 
-from darts_core.genotype import CELL_TYPES
+from darts_core.genotype import CELL_TYPES, Genotype
 from darts_core.nets.skeleton import CellPlan, DartsFrame, Frame, Stem, pooled
 from darts_core.supernet.arch import ArchParameters
 from darts_core.supernet.backend import Backend, Reference
@@ -17,7 +17,7 @@ from darts_core.supernet.cell import SearchCell
 from darts_core.supernet.mixed import MixedOp
 from darts_core.supernet.partial import check_width
 from darts_core.supernet.recompute import recomputed
-from darts_core.supernet.sampled import Sampled, Weights
+from darts_core.supernet.sampled import Sampled, Weights, one_hot
 from darts_core.supernet.shape import CellShape
 
 Relaxation = Callable[[Tensor], Weights]
@@ -35,7 +35,7 @@ class Supernet(nn.Module):
     ``use`` chooses how it is computed; until then it is the published forward.
     """
 
-    _imposed: Mapping[str, Tensor] | None = None
+    _imposed: Mapping[str, Weights] | None = None
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class Supernet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (B, C_in, H, W) to logits (B, K)."""
-        weights = {cell_type: self._weigh(cell_type) for cell_type in self.cell_types}
+        weights = self._imposed or {cell_type: self.relax(self.arch.get(cell_type)) for cell_type in self.cell_types}
         given = {cell_type: (each.spent(), self._edges(cell_type)) for cell_type, each in weights.items()}
         states = self._enter(self.stem(x))
         is_lean = self.is_lean and torch.is_grad_enabled()
@@ -123,8 +123,30 @@ class Supernet(nn.Module):
             states = [*states[1:], recomputed(cell, compute, *inputs) if is_lean else compute(*inputs)]
         return self.classifier(pooled(self.head(states[-1])))
 
-    def _weigh(self, cell_type: str) -> Weights:
-        return self.relax(self.arch.get(cell_type)) if self._imposed is None else Weights(self._imposed[cell_type])
+    @contextmanager
+    def _imposing(self, weights: Mapping[str, Weights]) -> Iterator[None]:
+        before, self._imposed = self._imposed, weights
+        try:
+            yield
+        finally:
+            self._imposed = before
+
+    def weighing(self, op_EO: Mapping[str, Tensor]) -> AbstractContextManager[None]:
+        """Within, forward passes weigh the operations of each cell type by ``op_EO``, whatever alpha says."""
+        return self._imposing({cell_type: Weights(weights) for cell_type, weights in op_EO.items()})
+
+    def only(self, genotype: Genotype) -> AbstractContextManager[None]:
+        """Within, forward passes compute the operations of ``genotype`` alone, each with weight 1."""
+        return self._imposing({cell_type: self.path(genotype, cell_type) for cell_type in self.cell_types})
+
+    def path(self, genotype: Genotype, cell_type: str) -> Weights:
+        """Return 1 for the operation on each edge of a genotype's cell; edges that it lacks weigh nothing, by the cheapest operation."""
+        chosen = {(edge.src, dst): self.primitives.index(edge.op) for dst, edge in genotype.cell(cell_type).edges}
+        idle = next((o for name in ("none", "skip_connect") for o, own in enumerate(self.primitives) if own == name), 0)
+        active = tuple((chosen.get(ends, idle),) for ends in self.shape.sources)
+        kept_E = torch.tensor([float(ends in chosen) for ends in self.shape.sources])
+        alpha_EO = self.arch.get(cell_type).detach()
+        return Weights(one_hot(active, alpha_EO) * kept_E.to(alpha_EO).unsqueeze(1), active)
 
     def _edges(self, cell_type: str) -> Tensor | None:
         return None if self.relax_edges is None else self.relax_edges(self.arch.get(_of_edges(cell_type)), self.shape.fan_in)
@@ -144,15 +166,6 @@ class Supernet(nn.Module):
             yield
         finally:
             self.backend = backend
-
-    @contextmanager
-    def weighing(self, op_EO: Mapping[str, Tensor]) -> Iterator[None]:
-        """Within, forward passes weigh the operations of each cell type by ``op_EO``, whatever alpha says."""
-        before, self._imposed = self._imposed, op_EO
-        try:
-            yield
-        finally:
-            self._imposed = before
 
     def op_alphas(self) -> dict[str, Tensor]:
         """Return the operations' ``alpha_EO`` of each cell type."""

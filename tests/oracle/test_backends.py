@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from darts_core.config import SearchConfig
-from darts_core.engine import search as search_module
-from darts_core.engine.search import place
+from darts_core.engine import placing as placing_module
+from darts_core.engine.placing import place
 from darts_core.methods import METHODS
 from darts_core.metrics import count_macs
 from darts_core.ops.native import library as kernels
@@ -49,7 +49,7 @@ METHOD = {  # elsewhere darts
     "partial channels": ("pc_darts", {"channel_proportion": 2}),
     "one input, partial channels": ("pc_darts", {"channel_proportion": 2}),
 }
-SAMPLED = ("gdas",)
+SAMPLED = ("gdas", "proxyless", "snas")
 
 
 def build(space, order="first"):
@@ -267,7 +267,7 @@ class TestChoice:
             seen.append(operations)
             return Choice(backend=Eager(), why="")
 
-        monkeypatch.setattr(search_module, "choose_backend", choose)
+        monkeypatch.setattr(placing_module, "choose_backend", choose)
         cfg, supernet = SearchConfig(epochs=7, memory="normal"), fresh()
         for gradient in ("first", "unrolled"):
             place(supernet, METHODS.build("darts", {"arch_gradient": gradient}), cfg, CPU, (6, 3, 8, 8), batches=11)

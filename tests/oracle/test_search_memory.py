@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from darts_core.config import SearchConfig
-from darts_core.engine.search import place
+from darts_core.engine.placing import place
 from darts_core.methods import METHODS
 from darts_core.supernet.backend import BACKENDS, Eager
 from darts_core.supernet.footprint import estimate_peak_mib

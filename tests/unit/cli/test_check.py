@@ -94,3 +94,16 @@ def test_a_missing_file_says_how_to_get_one(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["check"]) == 1
     assert "params.yaml: cannot be read (No such file or directory)." in capsys.readouterr().err
+
+
+def test_a_string_of_nasbench201_is_a_genotype(tmp_path, capsys):
+    path = tmp_path / "params.yaml"
+    path.write_text(
+        "data: {name: digits}\nspace: {name: nasbench201}\nretrain: {layers: 15, auxiliary: false}\n"
+        'derive: {genotype: "|none~0|+|none~0|skip_connect~1|"}\n'
+    )
+    assert main(["check", str(path)]) == 0
+    assert "|none~0|+|none~0|skip_connect~1|, as given" in capsys.readouterr().out
+    path.write_text(path.read_text().replace("none~0|skip", "none~1|skip"))
+    assert main(["check", str(path)]) != 0
+    assert "group 2: the sources [0, 1] expected, in this order. Got [1, 1]" in capsys.readouterr().err

@@ -267,21 +267,6 @@ def test_weights_move_in_a_warm_up_and_it_can_be_interrupted(images, tmp_path):
     assert torch.equal(states[0][alphas], states[1][alphas])
 
 
-@pytest.mark.parametrize("name", ["gdas"])
-@pytest.mark.parametrize("epoch", [1, 2])
-def test_a_sampled_search_that_is_interrupted_ends_like_an_uninterrupted_one(images, name, epoch, tmp_path):
-    method = METHODS.build(name)
-    whole = run(images, method=method)
-    with Checkpoint("search", {}, root=tmp_path) as checkpoint:
-        with pytest.raises(Interrupted):
-            run(images, method=method, log=interrupt_at(epoch), checkpoint=checkpoint)
-        assert_same(run(images, method=method, checkpoint=checkpoint), whole)
-
-
-def test_the_temperature_of_each_epoch_is_logged(images):
-    assert [row["temperature"] for row in run(images, method=METHODS.build("gdas")).history] == pytest.approx([10.0, 5.05, 0.1])
-
-
 def test_a_warm_up_as_long_as_the_search_is_refused(images):
     message = r"search\.epochs must be more than method\.warmup_epochs, 3, in which alpha stands still: raise it, .* Got 3\."
     with pytest.raises(ValueError, match=message):

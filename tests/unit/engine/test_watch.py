@@ -66,7 +66,7 @@ def test_the_ranking_leaves_none_out():
 
 def test_stable_epochs_count_from_the_last_change():
     one, other = torch.tensor([[0, 1]]), torch.tensor([[1, 0]])
-    assert stable_epochs([], one, one, is_warmup=False) == 1
-    assert stable_epochs([{"stable_epochs": 4}], one, one, is_warmup=False) == 5
-    assert stable_epochs([{"stable_epochs": 4}], one, other, is_warmup=False) == 0
-    assert stable_epochs([{"stable_epochs": 0}], one, one, is_warmup=True) == 0
+    assert stable_epochs([], one, one, is_still=False) == 1
+    assert stable_epochs([{"stable_epochs": 4}], one, one, is_still=False) == 5
+    assert stable_epochs([{"stable_epochs": 4}], one, other, is_still=False) == 0
+    assert stable_epochs([{"stable_epochs": 0}], one, one, is_still=True) == 0

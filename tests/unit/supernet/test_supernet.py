@@ -4,8 +4,10 @@ from torch import nn
 
 from darts_core.metrics import count_parameters
 from darts_core.search.relax import softmax
+from darts_core.spaces import SPACES
 from darts_core.spaces.darts_cnn import DARTS_PRIMITIVES
 from darts_core.supernet.mixed import dense
+from darts_core.supernet.sampled import Weights
 from darts_core.supernet.shape import CellShape
 from darts_core.supernet.supernet import Supernet
 
@@ -97,3 +99,19 @@ def test_the_order_of_the_primitives_is_a_matter_of_names():
     other.load_state_dict(state)
     x = torch.randn(2, 3, 8, 8)
     torch.testing.assert_close(other.eval()(x), one.eval()(x))
+
+
+def test_only_a_genotype_is_the_mixture_of_weights_0_and_1():
+    """Whatever the backend, nothing else of the supernet takes part."""
+    space = SPACES.build("darts_cnn", {"init_channels": 2, "layers": 3, "nodes": 2})
+    generator = torch.Generator().manual_seed(0)
+    net = space.supernet(in_channels=3, num_classes=5, relax=softmax, mixed=dense, generator=generator)
+    genotype = space.random_genotype(generator)
+    x = torch.randn(4, 3, 8, 8)
+    with net.only(genotype):
+        found = net.eval()(x)
+    assert not torch.allclose(found, net(x))
+    net.relax = lambda alpha_EO: Weights(net.path(genotype, "normal" if alpha_EO is net.arch.normal else "reduce").op_EO)
+    torch.testing.assert_close(net(x), found)
+    weights = net.path(genotype, "normal").op_EO
+    assert (weights.sum().item(), weights.max().item()) == (4.0, 1.0)

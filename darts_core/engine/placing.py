@@ -1,0 +1,61 @@
+"""Where and how a supernet is computed: device, backend, memory mode."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+
+from darts_core.config import SearchConfig
+from darts_core.metrics import count_macs
+from darts_core.runtime.memory import free_mib
+from darts_core.search.method import Method
+from darts_core.supernet.choice import choose_backend
+from darts_core.supernet.footprint import estimate_peak_mib
+from darts_core.supernet.supernet import Supernet
+
+FREE_SHARE = 0.8  # of the free memory that a step may take where search.memory_budget_mib is null
+LOG = logging.getLogger(__name__)
+
+
+def place(
+    supernet: Supernet,
+    method: Method,
+    cfg: SearchConfig,
+    device: torch.device,
+    batch_shape: tuple[int, int, int, int],
+    *,
+    batches: int,
+) -> dict[str, str]:
+    """Move the supernet to ``device``, choose backend and memory mode by ``search.backend`` and ``search.memory``, and say which.
+
+    ``batches`` are those of an epoch, each of ``batch_shape`` (B, C, H, W).
+    """
+    number, channels, height, width = batch_shape
+    operations = 0.0
+    if cfg.backend == "auto" and device.type == "cpu":
+        macs = count_macs(supernet, input_shape=(channels, height, width))
+        operations = float(method.arch_gradient.operations * macs * number * batches * cfg.epochs)
+    choice = choose_backend(supernet, cfg.backend, device, size=(height, width), operations=operations)
+    LOG.log(logging.WARNING if choice.fell_back else logging.INFO, "search: backend %s.", choice.why)
+    supernet.use(choice.backend, device, is_lean=cfg.memory == "lean")
+    if cfg.memory == "auto":
+        graphs = method.arch_gradient.graphs
+        needed = estimate_peak_mib(supernet, batch_shape, graphs=graphs)
+        budget = cfg.memory_budget_mib or FREE_SHARE * free_mib(device)
+        supernet.is_lean = needed > budget and graphs == 1
+        mode = "lean" if supernet.is_lean else "normal"
+        LOG.log(
+            logging.WARNING if needed > budget and graphs > 1 else logging.INFO,
+            "search: memory %s (a step would take about %.0f MiB in mode normal, %.0f MiB are allowed).",
+            mode,
+            needed,
+            budget,
+        )
+    return {"backend": choice.backend.name, "memory": "lean" if supernet.is_lean else "normal"}
+
+
+def advice(supernet: Supernet, method: Method) -> str:
+    """Return what to change where a step does not fit."""
+    can_be_lean = not supernet.is_lean and method.arch_gradient.graphs == 1
+    return f"{'Set search.memory: lean, or lower' if can_be_lean else 'Lower'} search.batch_size or space.init_channels."
