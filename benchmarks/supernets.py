@@ -10,6 +10,7 @@ from torch import Tensor
 from darts_core.config import SearchConfig
 from darts_core.methods import METHODS
 from darts_core.ops.native import library as kernels
+from darts_core.runtime.compiler import BuildError, find_compiler
 from darts_core.search.steps import Bilevel
 from darts_core.spaces import SPACES
 from darts_core.supernet.backend import BACKENDS, Backend
@@ -20,8 +21,18 @@ CLASSES = 10
 
 
 def backends() -> list[str]:
-    """Return the backends that can be had here, the slowest first."""
-    return [name for name in BACKENDS if name != "native" or kernels.is_available()]
+    """Return the backends that can be had here; ``compiled`` takes minutes to get ready, in the first round."""
+    return [name for name in BACKENDS if _can_be_had(name)]
+
+
+def _can_be_had(name: str) -> bool:
+    if name != "compiled":
+        return name != "native" or kernels.is_available()
+    try:
+        find_compiler()
+    except BuildError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,7 +78,7 @@ class SearchConfig(Section):
     train_portion: OpenFraction = Field(default=0.5, description="share of the training images for the weights; the rest moves alpha")
     data_fraction: Share = Field(default=1.0, description="share of the training images that the search uses, the same of every class")
     cutout: StrictBool = False
-    backend: Literal["auto", "reference", "eager", "native"] = Field(
+    backend: Literal["auto", "reference", "eager", "native", "compiled"] = Field(
         default="auto",
         description="auto: eager, or native (C++ for a CPU) for a long search, where it agrees with reference, the published forward",
     )

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from darts_core.ops.native.library import library
 from darts_core.runtime.compiler import BuildError
-from darts_core.supernet.backend import BACKENDS, Backend, Reference
+from darts_core.supernet.backend import BACKENDS, Backend, Compiled, Reference
 from darts_core.supernet.supernet import Supernet
 
 EXACT_TOLERANCE = 1e-8  # in float64, of a tensor's largest value; rounding stays below 1e-12
@@ -21,7 +21,7 @@ _LARGEST_SIDE = 64  # of the images of the check: larger ones bring no other ker
 _NOISE = 1e-6  # a tensor this much smaller than the largest of its kind is rounding: states whose batch mean is zero, say
 
 NATIVE = ("native", "eager")
-LADDERS = {"auto": ("eager",), "native": NATIVE}
+LADDERS = {"auto": ("eager",), "native": NATIVE, "compiled": ("compiled", "eager")}
 """What is tried, one after the other; below it stands the reference."""
 
 LONG_JOB = 1.5e12
@@ -41,9 +41,9 @@ class Choice:
 def choose_backend(supernet: Supernet, wanted: str, device: torch.device, *, size: tuple[int, int], operations: float = 0.0) -> Choice:
     """Return the backend called ``wanted``, or the next one where it does not agree with the reference on ``device``.
 
-    ``auto`` is native for a job of at least ``LONG_JOB`` operations on a CPU, else eager; native is eager where no compiler is found; and
-    eager is the reference where the check fails. ``size`` is that of the images, (H, W). The weights of ``supernet`` are read, and nothing
-    of it is changed.
+    ``auto`` is native for a job of at least ``LONG_JOB`` operations on a CPU, else eager; native and compiled are eager where no compiler
+    is found; and eager is the reference where the check fails. ``size`` is that of the images, (H, W). The weights of ``supernet`` are
+    read, and nothing of it is changed.
     """
     if wanted not in LADDERS:
         return Choice(backend=BACKENDS[wanted](), why=f"{wanted}, as search.backend says")
@@ -56,8 +56,8 @@ def choose_backend(supernet: Supernet, wanted: str, device: torch.device, *, siz
                 _check_kernels(device)
             exact, kernels = self_check(supernet, backend, device), kernel_check(supernet, backend, device, size=size)
         except BuildError as error:
-            refused.append(f"native cannot be had: {error}")
-            fell_back |= wanted == "native"
+            refused.append(f"{name} cannot be had: {error}")
+            fell_back |= wanted == name
         except RuntimeError as error:
             fell_back = True
             reason = str(error).partition("\n")[0]
@@ -82,7 +82,9 @@ def _check_kernels(device: torch.device) -> None:
 def self_check(supernet: Supernet, backend: Backend, device: torch.device) -> float:
     """Return the largest relative error of ``backend`` beside the reference: loss, gradients and buffers of one batch in float64."""
     size = (_SIZE, _SIZE)
-    expected, found = (_one_pass(supernet, each, device, dtype=torch.float64, size=size) for each in (Reference(), backend))
+    # What is compiled is compiled for one precision, and takes a minute: here its formulas are checked, in float32 what became of them.
+    checked = Compiled(compiles=False) if isinstance(backend, Compiled) else backend
+    expected, found = (_one_pass(supernet, each, device, dtype=torch.float64, size=size) for each in (Reference(), checked))
     return max(_largest_error(found[kind], expected[kind]) for kind in expected)
 
 
