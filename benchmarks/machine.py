@@ -13,6 +13,7 @@ from darts_core.hardware.facts import device_facts
 from darts_core.runtime.allocator import keep_freed_memory
 
 _SIDE = 768
+_BFLOAT16 = {"avx512_bf16", "amx_bf16"}  # as Linux names them
 
 
 def one_core(core: int | None = None) -> int | None:
@@ -35,6 +36,11 @@ def peak_gflops() -> float:
         torch.mm(a, b)
         seconds.append(time.perf_counter() - start)
     return 2.0 * _SIDE**3 / min(seconds) / 1e9
+
+
+def computes_bfloat16() -> bool:
+    """Return whether this CPU has instructions for bfloat16, as far as Linux tells; without them torch is slower with it than without."""
+    return bool(_BFLOAT16 & set(device_facts(torch.device("cpu"))["host"]["isa"]))
 
 
 def facts(core: int | None, gflops: list[float]) -> dict[str, Any]:

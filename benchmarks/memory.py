@@ -76,7 +76,12 @@ def main(arguments: list[str]) -> None:
         row = measure(size, number=options.batch[0], backend=chosen[0], memory=options.memory[0])
         sys.stdout.write(json.dumps(row) + "\n")
         return
-    rows = [_in_a_process(size, number, backend, memory) for number in options.batch for backend in chosen for memory in options.memory]
+    rows = [
+        in_a_process(size, number, backend=backend, memory=memory)
+        for number in options.batch
+        for backend in chosen
+        for memory in options.memory
+    ]
     if options.json:
         sys.stdout.write(json.dumps({"machine": facts(one_core(), [peak_gflops()]), "rows": rows}, indent=1) + "\n")
         return
@@ -86,7 +91,8 @@ def main(arguments: list[str]) -> None:
         )
 
 
-def _in_a_process(size: Size, number: int, backend: str, memory: str) -> dict[str, Any]:
+def in_a_process(size: Size, number: int, *, backend: str, memory: str) -> dict[str, Any]:
+    """Return the row of :func:`measure` from a process that does nothing else."""
     sizes = [part for name, value in vars(size).items() for part in (f"--{name}", str(value))]
     chosen = ["--batch", str(number), "--backend", backend, "--memory", memory]
     command = [sys.executable, "-m", "benchmarks.memory", "--here", *chosen, *sizes]

@@ -1,7 +1,8 @@
 """Seconds of a retraining step of a discrete network: ``python -m benchmarks.retrain_step [--json]``.
 
-``published`` is torch's default layout with the library's own backward of depthwise convolutions; ``ours`` is what the stage retrain does
-on a CPU. They take turns; the ratio is the median over the rounds of published's seconds by its own in the same round.
+``published`` is torch's default layout and its own backward of depthwise convolutions; ``ours`` is what the
+stage retrain does on a CPU, ``bfloat16`` the same with ``retrain.amp: bfloat16``. They take turns; the ratio is the median over the rounds
+of published's seconds by its own in the same round. bfloat16 is left out where the CPU has no instructions for it, unless ``--ways`` asks.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.machine import facts, one_core, peak_gflops
+from benchmarks.machine import computes_bfloat16, facts, one_core, peak_gflops
 from darts_core.config import RetrainConfig
 from darts_core.engine.retrain import Trainer
 from darts_core.genotype import published
@@ -24,44 +25,41 @@ from darts_core.ops.depthwise import DepthwiseConv2d
 from darts_core.ops.drop_path import DropPath
 
 CPU = torch.device("cpu")
-WAYS = {"published": torch.contiguous_format, "ours": torch.channels_last}
+WAYS = {"published": torch.contiguous_format, "ours": torch.channels_last, "bfloat16": torch.channels_last}
+NO_BFLOAT16 = (
+    "bfloat16 is not measured: this CPU has no instructions for it, so that torch takes several times longer than with float32. "
+    "To see by how much: --ways published ours bfloat16\n"
+)
 
 
-def build(way: str, options: argparse.Namespace) -> Trainer:
+def build(way: str, *, genotype: str = "DARTS_V2", channels: int = 36, cells: int = 20) -> Trainer:
     """Return the network of a published genotype with its optimiser, in one of the ways."""
     torch.manual_seed(0)
     drop_path = DropPath(torch.Generator().manual_seed(0))
     network = Network(
-        published(options.genotype),
+        published(genotype),
         in_channels=3,
         num_classes=10,
-        init_channels=options.channels,
-        layers=options.cells,
+        init_channels=channels,
+        layers=cells,
         auxiliary=True,
         drop_path=drop_path,
     )
     for module in network.modules():
         if isinstance(module, DepthwiseConv2d):
-            module.uses_own_backward = way == "ours"
+            module.uses_own_backward = way != "published"
     network.to(memory_format=WAYS[way])
-    return Trainer(network.train(), RetrainConfig(), device=CPU, drop_path=drop_path)
+    cfg = RetrainConfig(amp="bfloat16" if way == "bfloat16" else "off")
+    return Trainer(network.train(), cfg, device=CPU, drop_path=drop_path)
 
 
-def main(arguments: list[str]) -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.retrain_step", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--genotype", default="DARTS_V2")
-    for name, value in (("channels", 36), ("cells", 20), ("pixels", 32), ("batch", 16), ("rounds", 5)):
-        parser.add_argument(f"--{name}", type=int, default=value)
-    options = parser.parse_args(arguments)
-    core = one_core()
-    trainers = {way: build(way, options) for way in WAYS}
+def measure(options: argparse.Namespace, ways: list[str], gflops: list[float]) -> list[dict[str, Any]]:
+    """Return a row a way."""
+    trainers = {way: build(way, genotype=options.genotype, channels=options.channels, cells=options.cells) for way in ways}
     generator = torch.Generator().manual_seed(1)
     images = torch.randn(options.batch, 3, options.pixels, options.pixels, generator=generator)
     labels = torch.randint(10, (options.batch,), generator=generator)
-    seconds: dict[str, list[float]] = {way: [] for way in WAYS}
-    gflops = []
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
     for taken in range(options.rounds + 1):  # the first warms up
         gflops.append(peak_gflops())
         for way, trainer in trainers.items():
@@ -70,7 +68,7 @@ def main(arguments: list[str]) -> None:
             trainer.step(x, labels)
             if taken:
                 seconds[way].append(time.perf_counter() - start)
-    rows: list[dict[str, Any]] = [
+    return [
         {
             "genotype": options.genotype,
             "batch": options.batch,
@@ -82,12 +80,31 @@ def main(arguments: list[str]) -> None:
         }
         for way, own in seconds.items()
     ]
+
+
+def main(arguments: list[str]) -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.retrain_step", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--genotype", default="DARTS_V2")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, help="published always takes part, for the ratio")
+    for name, value in (("channels", 36), ("cells", 20), ("pixels", 32), ("batch", 16), ("rounds", 5)):
+        parser.add_argument(f"--{name}", type=int, default=value)
+    options = parser.parse_args(arguments)
+    can = computes_bfloat16()
+    ways = options.ways or [way for way in WAYS if can or way != "bfloat16"]
+    core = one_core()
+    gflops: list[float] = []
+    rows = measure(options, list(dict.fromkeys(["published", *ways])), gflops)
+    machine = {**facts(core, gflops), "computes_bfloat16": can}
     if options.json:
-        sys.stdout.write(json.dumps({"machine": facts(core, gflops), "rows": rows}, indent=1) + "\n")
+        sys.stdout.write(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
         return
-    sys.stdout.write(f"{facts(core, gflops)}\n")
+    sys.stdout.write(f"{machine}\n")
     for row in rows:
         sys.stdout.write(f"{row['genotype']} N={row['batch']} {row['way']:10}{row['seconds']:8.3f} s {row['ratio']:6.2f}x\n")
+    if not can and "bfloat16" not in ways:
+        sys.stdout.write(NO_BFLOAT16)
 
 
 if __name__ == "__main__":

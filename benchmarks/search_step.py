@@ -12,12 +12,16 @@ import json
 import statistics
 import sys
 import time
-from typing import Any
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from benchmarks.machine import facts, one_core, peak_gflops
 from benchmarks.supernets import ORDERS, Size, backends, batch, build
 from darts_core.metrics import count_macs
-from darts_core.search.bilevel import ARCH_GRADIENTS
+from darts_core.search.bilevel import ARCH_GRADIENTS, Batch
+from darts_core.search.steps import Bilevel
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 def ways() -> list[tuple[str, str]]:
@@ -25,20 +29,28 @@ def ways() -> list[tuple[str, str]]:
     return [(backend, memory) for backend in backends() for memory in ("normal", "lean") if (backend, memory) != ("reference", "lean")]
 
 
-def measure(size: Size, *, order: str, number: int, rounds: int, gflops: list[float]) -> list[dict[str, Any]]:
-    """Return a row a backend and memory mode."""
-    contenders = {way: build(size, order=order, backend=way[0], memory=way[1]) for way in ways()}
-    batches = {way: [batch(size, number, seed=seed, bilevel=steps) for seed in (1, 2)] for way, steps in contenders.items()}
-    seconds: dict[tuple[str, str], list[float]] = {way: [] for way in ways()}
+def take_turns(
+    contenders: Mapping[Key, Bilevel], batches: Mapping[Key, Sequence[Batch]], *, rounds: int, gflops: list[float]
+) -> dict[Key, list[float]]:
+    """Return each contender's seconds a step in each round, on its (training, validation) batch; ``gflops`` gets the core's peak, too."""
+    seconds: dict[Key, list[float]] = {key: [] for key in contenders}
     for taken in range(rounds + 1):  # the first warms up
         gflops.append(peak_gflops())
-        for way, steps in contenders.items():
-            train, valid = batches[way]
+        for key, steps in contenders.items():
+            train, valid = batches[key]
             start = time.perf_counter()
             steps.arch_step(train=train, valid=valid, lr=0.025)
             steps.weight_step(train, lr=0.025)
             if taken:
-                seconds[way].append(time.perf_counter() - start)
+                seconds[key].append(time.perf_counter() - start)
+    return seconds
+
+
+def measure(size: Size, *, order: str, number: int, rounds: int, gflops: list[float]) -> list[dict[str, Any]]:
+    """Return a row a backend and memory mode."""
+    contenders = {way: build(size, order=order, backend=way[0], memory=way[1]) for way in ways()}
+    batches = {way: [batch(size, number, seed=seed, bilevel=steps) for seed in (1, 2)] for way, steps in contenders.items()}
+    seconds = take_turns(contenders, batches, rounds=rounds, gflops=gflops)
     macs = count_macs(build(size, order=order, backend="reference", memory="normal").supernet, input_shape=(3, size.pixels, size.pixels))
     work = ARCH_GRADIENTS.build(ORDERS[order]).operations * macs * number / 1e9
     return [

@@ -50,9 +50,7 @@ def build(size: Size, *, order: str, backend: str, memory: str) -> Bilevel:
     space = SPACES.build("darts_cnn", {"init_channels": size.channels, "layers": size.cells, "nodes": size.nodes})
     method = METHODS.build("darts", {"arch_gradient": ORDERS[order]})
     torch.manual_seed(0)
-    supernet = space.supernet(
-        in_channels=3, num_classes=CLASSES, relax=method.relax, mixed=method.mixed, generator=torch.Generator().manual_seed(0)
-    )
+    supernet = method.supernet(space, in_channels=3, num_classes=CLASSES, generator=torch.Generator().manual_seed(0))
     chosen: Backend = BACKENDS[backend]()
     supernet.use(chosen, CPU, is_lean=memory == "lean")
     return Bilevel(supernet, method, SearchConfig())

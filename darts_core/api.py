@@ -51,11 +51,10 @@ def search_architecture(
     train, valid = _Checked(train_loader, "train_loader", classes), _Checked(valid_loader, "valid_loader", classes)
     space, method = build_space(cfg), build_method(cfg)
     with seeded(cfg.seed, "search weights"):
-        supernet = space.supernet(
+        supernet = method.supernet(
+            space,
             in_channels=channels,
             num_classes=classes,
-            relax=method.relax,
-            mixed=method.mixed,
             generator=stream(cfg.seed, "search alphas"),
         )
     with _no_single_values():

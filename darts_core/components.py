@@ -15,9 +15,10 @@ from darts_core.methods import METHODS
 from darts_core.nets.baselines import BASELINES
 from darts_core.registry import Registry
 from darts_core.search.derive import DERIVE_RULES
-from darts_core.search.method import Method
+from darts_core.search.method import Method, check_warmup
 from darts_core.spaces import SPACES
 from darts_core.spaces.space import CellSpace
+from darts_core.supernet.partial import check_width
 
 COMPONENTS: dict[str, Registry[Any]] = {"data": DATASETS, "space": SPACES, "method": METHODS}
 
@@ -36,9 +37,12 @@ def cross_check(cfg: Config, *, folder: Path = Path()) -> list[str]:
         lambda: DATASETS.build(cfg.data.name, cfg.data.options),  # looks at the options alone, at no image
         lambda: build_space(cfg),
         lambda: _check_memory(cfg),
+        lambda: check_width(build_space(cfg).init_channels, build_method(cfg).channel_proportion),
     ]
     if cfg.derive.genotype != "search":
         checks.append(lambda: named_genotype(cfg, folder=folder))
+    else:
+        checks.append(lambda: check_warmup(build_method(cfg), cfg.search))
     if (rule := cfg.derive.rule) is not None:
         checks.append(lambda: DERIVE_RULES.get(rule))
     checks += [lambda name=name: BASELINES.get(name) for name in cfg.retrain.baselines]  # type: ignore[misc]
@@ -48,7 +52,7 @@ def cross_check(cfg: Config, *, folder: Path = Path()) -> list[str]:
             check()
         except ValueError as error:
             faults.append(str(error))
-    return faults
+    return list(dict.fromkeys(faults))  # what is built for one check fails for the next one, too
 
 
 def _check_memory(cfg: Config) -> None:

@@ -86,22 +86,29 @@ def to_device(draws: Draws, device: torch.device) -> Draws:
 
 
 def crop_and_flip(images: Tensor, draws: Draws, *, padding: int) -> Tensor:
-    """Return ``images`` (B, C, H, W), each shifted within a border of ``padding`` zeros and mirrored as drawn; dtype is kept."""
-    if draws.top is None and draws.mirrored is None:
+    """Return ``images`` (B, C, H, W), each shifted within a border of ``padding`` zeros and mirrored as drawn; dtype is kept.
+
+    A row of the result is a run of pixels of the padded image, or of its mirror image, and is copied as a whole.
+    """
+    if (draws.top is None and draws.mirrored is None) or not len(images):
         return images
     batch, channels, height, width = images.shape
-    y = torch.arange(height, device=images.device).expand(batch, height)
-    x = torch.arange(width, device=images.device).expand(batch, width)
-    if draws.mirrored is not None:
-        x = torch.where(draws.mirrored[:, None], width - 1 - x, x)
+    number = torch.arange(batch, device=images.device)
+    border, top, left = 0, torch.zeros_like(number), torch.zeros_like(number)
     if draws.top is not None and draws.left is not None:
-        images = F.pad(images, (padding, padding, padding, padding))
-        first = torch.arange(batch * channels, device=images.device).view(batch, channels, 1) * images.shape[2]
-        rows = first + (draws.top[:, None] + y)[:, None]
-        images = images.reshape(-1, images.shape[3]).index_select(0, rows.reshape(-1))
-        images = images.view(batch, channels, height, -1)
-        x = x + draws.left[:, None]
-    return images.gather(3, x[:, None, None].expand(batch, channels, height, width))
+        border, top, left = padding, draws.top, draws.left
+    if draws.mirrored is not None:  # the mirror images stand behind the images
+        images = torch.cat([images, images.flip(3)])
+        number, left = number + batch * draws.mirrored, torch.where(draws.mirrored, 2 * border - left, left)
+    images = (F.pad(images, (border, border, border, border)) if border else images).contiguous()  # decoded ones may be channels last
+    row = images.shape[3]
+    plane = images.shape[2] * row
+    channel = torch.arange(0, channels * plane, plane, device=images.device)
+    line = torch.arange(0, height * row, row, device=images.device)
+    first = number * (channels * plane) + top * row + left
+    start = first[:, None] + (channel[:, None] + line).view(-1)
+    runs = images.as_strided((images.numel() - width + 1, width), (1, 1))
+    return runs.index_select(0, start.view(-1)).view(batch, channels, height, width)
 
 
 def turn_and_zoom(images: Tensor, draws: Draws) -> Tensor:
@@ -131,9 +138,10 @@ def cutout(images: Tensor, draws: Draws, *, length: int) -> Tensor:
         return images
     half = length // 2
 
-    def inside(centre: Tensor, size: int) -> Tensor:
+    def outside(centre: Tensor, size: int) -> Tensor:
         offset = torch.arange(size, device=images.device) - centre[:, None]
-        return (offset >= -half) & (offset < half)
+        return ((offset < -half) | (offset >= half)).to(images.dtype)
 
-    blank = inside(draws.centre_y, images.shape[2])[:, :, None] & inside(draws.centre_x, images.shape[3])[:, None, :]
-    return images.mul_(blank.logical_not_()[:, None])
+    # The larger of two floats is found many times faster than "or" of two booleans.
+    kept = torch.maximum(outside(draws.centre_y, images.shape[2])[:, :, None], outside(draws.centre_x, images.shape[3])[:, None, :])
+    return images.mul_(kept[:, None])

@@ -29,3 +29,8 @@ def mixture_metrics(mixture: Mapping[str, Tensor], primitives: Sequence[str]) ->
     if "skip_connect" in primitives:
         metrics["skip_share"] = sum(metrics[f"alpha_{cell_type}/skip_connect"] for cell_type in mixture) / len(mixture)
     return metrics
+
+
+def edge_metrics(mixture: Mapping[str, Tensor], edges: Sequence[str]) -> dict[str, float]:
+    """Return the weight of each edge among those that lead to its node, ``edge_<cell>/<source-destination>``."""
+    return {f"edge_{cell}/{edge}": weight for cell, edge_E in mixture.items() for edge, weight in zip(edges, edge_E.tolist())}

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,7 @@ from darts_core.runtime.memory import PeakMemory
 
 Log = Callable[[Mapping[str, float], int], None]
 Batch = tuple[Tensor, Tensor]
+T = TypeVar("T")
 
 
 class Loader(Protocol):
@@ -52,11 +53,11 @@ def to_device(batches: Iterable[Any], device: torch.device, memory_format: torch
 
 
 @torch.no_grad()
-def assess(network: nn.Module, batches: Iterable[Any], *, device: torch.device, memory_format: torch.memory_format) -> tuple[float, float]:
-    """Return mean cross entropy and top-1 accuracy in percent over ``batches``, in evaluation mode."""
+def assess(network: nn.Module, batches: Iterable[Batch]) -> tuple[float, float]:
+    """Return mean cross entropy and top-1 accuracy in percent over ``batches`` (on the network's device), in evaluation mode."""
     loss, accuracy = RunningMean(), RunningMean()
     network.eval()
-    for images, labels in to_device(batches, device, memory_format):
+    for images, labels in batches:
         logits = network(images)
         loss.update(F.cross_entropy(logits, labels), len(labels))
         accuracy.update(top_k_accuracy(logits, labels), len(labels))
@@ -71,12 +72,13 @@ def require_finite(loss: float, *, what: str, advice: str) -> None:
 
 
 class EpochCost:
-    """Seconds and peak memory of each epoch, while it is open: ``with EpochCost(device) as cost``."""
+    """Seconds, peak memory and the share of waiting for data of each epoch, while it is open: ``with EpochCost(device) as cost``."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._memory = PeakMemory(device)
         self._started = time.perf_counter()
+        self._waited = 0.0
 
     def __enter__(self) -> EpochCost:
         self._memory.__enter__()
@@ -86,12 +88,30 @@ class EpochCost:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         self._memory.__exit__(kind, value, trace)
 
+    def waiting(self, batches: Iterable[T]) -> Iterator[T]:
+        """Yield ``batches``; the seconds until each is there count as spent on data."""
+        iterator = iter(batches)
+        while True:
+            asked = time.perf_counter()
+            try:
+                batch = next(iterator)
+            except StopIteration:
+                return
+            finally:
+                self._waited += time.perf_counter() - asked
+            yield batch
+
     def lap(self) -> dict[str, float]:
-        """End an epoch and begin the next: ``epoch_s``, ``rss_mib`` and, on a GPU, ``vram_mib`` and ``vram_reserved_mib``."""
+        """End an epoch and begin the next: ``epoch_s``, ``data_percent``, ``rss_mib``, on a GPU ``vram_mib`` and ``vram_reserved_mib``.
+
+        ``data_percent`` is the share of the epoch that this process spent in :meth:`waiting`. A GPU may work on meanwhile, and what it
+        augments itself is not seen.
+        """
         synchronize(self._device)
         now = time.perf_counter()
         seconds, self._started = now - self._started, now
-        return {"epoch_s": seconds, **self._memory.lap()}
+        waited, self._waited = self._waited, 0.0
+        return {"epoch_s": seconds, "data_percent": 100.0 * waited / max(seconds, 1e-9), **self._memory.lap()}
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from darts_core.runtime.progress import Progress
 
 Row = dict[str, Any]
 State = dict[str, Tensor]
-SHOWN = ("train_loss", "train_acc", "valid_loss", "valid_acc", "lr")
+SHOWN = ("train_loss", "train_acc", "valid_loss", "valid_acc", "lr", "data_percent")
 AMP_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -139,11 +139,11 @@ def retrain(
     reporter = Progress(f"retrain {name}", cfg.epochs, mode=progress, done=done)
     with memory_advice("Lower retrain.batch_size, retrain.init_channels or runtime.processes."), EpochCost(device) as cost:
         for epoch in range(done, cfg.epochs):
-            batches = to_device(reporter.batches(train, total=len(train)), device, memory_format)
+            batches = reporter.batches(cost.waiting(to_device(train, device, memory_format)), total=len(train))
             row = trainer.epoch(batches, epoch=epoch)
             require_finite(row["train_loss"], what=f"The loss of epoch {epoch + 1}", advice="Lower retrain.lr, or set retrain.grad_clip.")
             if valid is not None:
-                row["valid_loss"], row["valid_acc"] = assess(network, valid, device=device, memory_format=memory_format)
+                row["valid_loss"], row["valid_acc"] = assess(network, cost.waiting(to_device(valid, device, memory_format)))
             history.append({"epoch": epoch + 1, **row})
             if best is None or valid is None or _rank(history[-1]) > _rank(history[best_epoch - 1]):
                 best, best_epoch = _on_cpu(network), epoch + 1
@@ -161,8 +161,9 @@ def retrain(
                         "best_epoch": best_epoch,
                     },
                 )
-            log({**row, **{k: v for k, v in costs[-1].items() if k != "epoch"}}, epoch + 1)
-            reporter.epoch({key: row[key] for key in SHOWN if key in row})
+            row |= {name: value for name, value in costs[-1].items() if name != "epoch"}
+            log(row, epoch + 1)
+            reporter.epoch({name: row[name] for name in SHOWN if name in row})
     reporter.close()
     assert best is not None
     return Trained(last=_on_cpu(network), best=best, best_epoch=best_epoch, history=history, costs=costs)

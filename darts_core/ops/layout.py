@@ -30,11 +30,18 @@ def concatenate(maps: Sequence[Tensor]) -> Tensor:
     return out
 
 
+def cut(x_BCHW: Tensor, channels: Sequence[int]) -> tuple[Tensor, ...]:
+    """Return the map in parts of so many channels each, every part in the layout of the whole."""
+    layout = memory_format_of(x_BCHW)
+    return tuple(part.contiguous(memory_format=layout) for part in x_BCHW.split(list(channels), dim=1))
+
+
 def _needs_care(x: Tensor) -> bool:
-    return x.device.type == "cpu" and torch.is_grad_enabled() and _format(x) is torch.channels_last
+    return x.device.type == "cpu" and torch.is_grad_enabled() and memory_format_of(x) is torch.channels_last
 
 
-def _format(x: Tensor) -> torch.memory_format:
+def memory_format_of(x: Tensor) -> torch.memory_format:
+    """Return channels last where a map is in that layout and no other, else contiguous."""
     is_channels_last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
     return torch.channels_last if is_channels_last else torch.contiguous_format
 
@@ -43,7 +50,7 @@ class _Subsample(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, stride: int, start: int) -> Tensor:
         ctx.shape, ctx.picked = x.shape, (..., slice(start, None, stride), slice(start, None, stride))
-        ctx.format = _format(x)
+        ctx.format = memory_format_of(x)
         return x[ctx.picked].contiguous(memory_format=ctx.format)
 
     @staticmethod
@@ -58,7 +65,7 @@ class _Concatenate(torch.autograd.Function):
     def forward(ctx: Any, *maps: Tensor) -> Tensor:
         ctx.channels = [x.shape[1] for x in maps]
         out = torch.cat(maps, dim=1)
-        ctx.format = _format(out)
+        ctx.format = memory_format_of(out)
         return out
 
     @staticmethod

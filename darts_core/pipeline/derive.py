@@ -39,8 +39,8 @@ def chosen_genotype(cfg: Config) -> Genotype:
     """Return the genotype that ``derive.*`` asks for."""
     if cfg.derive.genotype != "search":
         return named_genotype(cfg)
-    op_weights, content = read_arch()
-    return build_method(cfg).derive(op_weights, primitives=content["primitives"], nodes=content["nodes"], space=content["space"])
+    op_EO, edge_E, content = read_arch()
+    return build_method(cfg).derive(op_EO, primitives=content["primitives"], nodes=content["nodes"], space=content["space"], edge_E=edge_E)
 
 
 def describe_cell(genotype: Genotype, cell_type: str) -> str:

@@ -148,7 +148,7 @@ def _report(trained: dict[str, Trained], stage: Stage) -> None:
             "retrain_train_loss": own.history[-1]["train_loss"],
         }
     )
-    stage.epochs(own.costs, total=f"retrain_{SEARCHED}_s", median=f"retrain_{SEARCHED}_epoch_s")
+    stage.epochs(own.costs, prefix=f"retrain_{SEARCHED}", total=f"retrain_{SEARCHED}_s")
     stage.resources |= {f"retrain_{SEARCHED}_{kind}": peak for kind, peak in _peaks(own.costs).items()}
     stage.resources |= {f"retrain_{name}_s": sum(row["epoch_s"] for row in one.costs) for name, one in trained.items() if name != SEARCHED}
     save_tables(trained, stage.reports)

@@ -57,11 +57,10 @@ def search_cell(cfg: Config, prepared: Prepared, session: Session, *, stage: Sta
     """Build supernet, method and batches as ``cfg`` says, each with a random stream of its own, and run the search."""
     space, method, spec = build_space(cfg), build_method(cfg), prepared.spec
     with seeded(cfg.seed, "search weights"):
-        supernet = space.supernet(
+        supernet = method.supernet(
+            space,
             in_channels=spec.channels,
             num_classes=spec.num_classes,
-            relax=method.relax,
-            mixed=method.mixed,
             generator=stream(cfg.seed, "search alphas"),
         )
     return search(
@@ -100,8 +99,11 @@ def _save(result: SearchResult, stage: Stage) -> None:
     SEARCH.mkdir(parents=True, exist_ok=True)
     torch.save(result.supernet_state, SEARCH / "supernet.pt")
     space = build_space(stage.cfg)
-    weights = {cell_type: op_EO.tolist() for cell_type, op_EO in result.op_weights.items()}
-    _save_arch({"searched": True, "space": space.name, "primitives": list(space.primitives), "nodes": space.nodes, "op_weights": weights})
+    op_weights, edge_weights = (
+        {cell_type: weights.tolist() for cell_type, weights in each.items()} for each in (result.op_weights, result.edge_weights)
+    )
+    sizes = {"space": space.name, "primitives": list(space.primitives), "nodes": space.nodes}
+    _save_arch({"searched": True, **sizes, "op_weights": op_weights, "edge_weights": edge_weights})
     last = result.history[-1]
     named = {
         "search_valid_acc": "valid_acc",
@@ -111,7 +113,7 @@ def _save(result: SearchResult, stage: Stage) -> None:
     }
     alike = [key for key in ("entropy_normal", "entropy_reduce", "skip_share") if key in last]
     stage.metrics({**{key: last[name] for key, name in named.items()}, **{f"search_{key}": last[key] for key in alike}})
-    stage.epochs(result.costs, total="search_epochs_s", median="search_epoch_s")
+    stage.epochs(result.costs, prefix="search", total="search_epochs_s")
     save_tables(result.history, result.alphas, result.costs, stage.reports)
     draw_search(result.history, result.alphas, stage.reports)
 
@@ -120,8 +122,11 @@ def _save_arch(content: dict[str, Any]) -> None:
     write_json(SEARCH / "arch.json", {"schema_version": SCHEMA_VERSION, **content})
 
 
-def read_arch(path: Path = SEARCH / "arch.json") -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the final weights ``op_EO`` of each cell type, and what else the file says. Raise ``ValueError`` where no search ran."""
+def read_arch(path: Path = SEARCH / "arch.json") -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Any]]:
+    """Return the final weights ``op_EO`` and ``edge_E`` of each cell type, and what else the file says.
+
+    Raise ``ValueError`` where no search ran.
+    """
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -132,4 +137,8 @@ def read_arch(path: Path = SEARCH / "arch.json") -> tuple[dict[str, Tensor], dic
         )
     if not content["searched"]:
         raise ValueError(f"{path}: no search has run. Run: dvc repro search, with derive.genotype: search.")
-    return {cell_type: torch.tensor(rows, dtype=torch.float64) for cell_type, rows in content["op_weights"].items()}, content
+    op_EO, edge_E = (
+        {cell_type: torch.tensor(rows, dtype=torch.float64) for cell_type, rows in content.get(key, {}).items()}
+        for key in ("op_weights", "edge_weights")
+    )
+    return op_EO, edge_E, content

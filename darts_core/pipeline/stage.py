@@ -53,11 +53,18 @@ class Stage:
         """Write ``metrics.json``: deterministic results alone, since later stages may depend on it."""
         write_json(self.reports / "metrics.json", values)
 
-    def epochs(self, costs: list[dict[str, float]], *, total: str, median: str) -> None:
-        """Note the seconds of a training's epochs under the names ``total`` and ``median``; those before an interruption count, too."""
+    def epochs(self, costs: list[dict[str, float]], *, prefix: str, total: str) -> None:
+        """Note of a training's epochs, also of those before an interruption: their seconds (``total``), ``<prefix>_epoch_s``, the median,
+        and ``<prefix>_data_percent``, the share of ``total`` that was spent on data.
+        """
         seconds = sorted(row["epoch_s"] for row in costs)
         if seconds:
-            self.resources |= {total: sum(seconds), median: seconds[len(seconds) // 2]}
+            waited = sum(row.get("data_percent", 0.0) * row["epoch_s"] for row in costs)
+            self.resources |= {
+                total: sum(seconds),
+                f"{prefix}_epoch_s": seconds[len(seconds) // 2],
+                f"{prefix}_data_percent": waited / sum(seconds),
+            }
 
     def provenance(self, *, data_hash: str, computed: Mapping[str, str] | None = None) -> None:
         """Write ``provenance.json``: device, versions, flags, seeds, hashes, processes, and what else says how it was ``computed``."""

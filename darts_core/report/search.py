@@ -24,6 +24,8 @@ def save_tables(history: Rows, alphas: Rows, costs: Rows, folder: Path) -> None:
     Without rows the tables are headers alone: no search ran.
     """
     table = pd.DataFrame(history) if history else pd.DataFrame(columns=list(HISTORY_COLUMNS))
+    first = [column for column in HISTORY_COLUMNS if column in table]
+    table = table[[*first, *(column for column in table if column not in HISTORY_COLUMNS)]]
     table[[column for column in table.columns if not column.startswith("alpha_")]].to_csv(folder / "history.csv", index=False)
     frame = pd.DataFrame(alphas, columns=list(ALPHA_COLUMNS))
     frame.to_csv(folder / "alphas.csv", index=False)

@@ -14,13 +14,19 @@ DERIVE_RULES: Registry[Genotype] = Registry("derivation rule", key="derive.rule"
 
 
 @DERIVE_RULES.register("strongest_edges")
-def strongest_edges(op_EO: Mapping[str, Tensor], *, primitives: Sequence[str], nodes: int, space: str) -> Genotype:
+def strongest_edges(
+    op_EO: Mapping[str, Tensor], *, primitives: Sequence[str], nodes: int, space: str, edge_E: Mapping[str, Tensor] | None = None
+) -> Genotype:
     """Keep for each node the two incoming edges of largest weight, and on each the strongest operation; ``none`` never counts.
+
+    Where edges have weights of their own, ``edge_E``, those of their operations are multiplied by them first (yuhuixu1993/PC-DARTS).
 
     ``op_EO`` holds for each cell type the softmax over all operations, ``none`` included, since its share makes edges comparable. A
     tie between edges goes to the earlier source, one between operations to the earlier primitive; the stronger edge is listed first
     (quark0/darts, cnn/model_search.py, genotype()).
     """
+    if edge_E:
+        op_EO = {cell_type: weights * edge_E[cell_type].unsqueeze(1) for cell_type, weights in op_EO.items()}
     cells = {cell_type: _cell(weights.tolist(), primitives, nodes) for cell_type, weights in op_EO.items()}
     return Genotype(normal=cells["normal"], reduce=cells["reduce"], space=space, rule="strongest_edges")
 

@@ -15,7 +15,7 @@ from darts_core.ops.drop_path import DropPath
 from darts_core.registry import suggest
 from darts_core.supernet.cell import sources
 from darts_core.supernet.mixed import MixedOp
-from darts_core.supernet.supernet import Relaxation, Supernet
+from darts_core.supernet.supernet import EdgeRelaxation, Relaxation, Supernet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,17 @@ class CellSpace:
         """The relaxed cell's edges as ``source-destination``, in the order of the rows of alpha."""
         return [f"{src}-{dst}" for src, dst in sources(self.nodes)]
 
-    def supernet(self, *, in_channels: int, num_classes: int, relax: Relaxation, mixed: MixedOp, generator: torch.Generator) -> Supernet:
+    def supernet(
+        self,
+        *,
+        in_channels: int,
+        num_classes: int,
+        relax: Relaxation,
+        mixed: MixedOp,
+        generator: torch.Generator,
+        relax_edges: EdgeRelaxation | None = None,
+        channel_proportion: int = 1,
+    ) -> Supernet:
         """Return the relaxed network; alpha is drawn from ``generator``, the weights from torch's default one."""
         return Supernet(
             self.primitives,
@@ -68,6 +78,8 @@ class CellSpace:
             relax=relax,
             mixed=mixed,
             generator=generator,
+            relax_edges=relax_edges,
+            channel_proportion=channel_proportion,
         )
 
     def network(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from darts_core.ops.conv import ReluFirst
 from darts_core.ops.depthwise import DepthwiseConv2d
+from darts_core.supernet.candidates import Candidates
 from darts_core.supernet.compiled import CompiledSource, compiled_total
 from darts_core.supernet.native import NativeSource, compute, native_total
 from darts_core.supernet.shared import SharedSource, rectified_concat, shared_total
@@ -142,9 +143,12 @@ class Native(Eager):
 
     name: ClassVar[str] = "native"
 
+    def __init__(self) -> None:
+        self._known = Candidates()
+
     def source(self, x: Any) -> Any:
         """Return a state that notes what its edges want of it."""
-        return NativeSource(x)
+        return NativeSource(x, self._known)
 
     def total(self, terms: Iterable[Any]) -> Any:
         """Return the sum, noted."""

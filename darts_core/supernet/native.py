@@ -18,24 +18,17 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from darts_core.ops.conv import ReluFirst
-from darts_core.ops.native.block import Block, bn_fits, is_plain
 from darts_core.ops.native.cell import BlocksTerm, Cell, CellTerm, Kept, MapTerm, Pool, PoolTerm, StateTerm
-from darts_core.ops.native.library import SUFFIXES
-from darts_core.supernet.shared import POOLS, SharedSource, shared_total
-
-_PLAIN_POOL = {"kernel_size": 3, "padding": 1, "dilation": 1, "ceil_mode": False, "count_include_pad": False, "divisor_override": None}
-_DEVICES = ("cpu", "meta")  # on meta nothing is computed, but what is kept is known
+from darts_core.supernet.candidates import Candidate, Candidates, kind_of
+from darts_core.supernet.shared import SharedSource, shared_total
 
 
 @dataclass(frozen=True, eq=False)
 class Noted:
-    """A candidate on a state, to be computed with the cell: blocks, a pool with its BatchNorm, or the state as it is."""
+    """A candidate on a state, to be computed with the cell."""
 
     source: NativeSource
-    blocks: tuple[Block, ...] = ()
-    pool: Pool | None = None
-    bn: nn.BatchNorm2d | None = None
+    candidate: Candidate
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,15 +45,17 @@ class Node:
     @cached_property
     def is_training(self) -> bool:
         """Whether the batch's moments are used, as is known from any term."""
-        return any(_trains(x) for _, x in self.terms)
+        return any(isinstance(x, Noted) and x.candidate.is_training for _, x in self.terms)
 
 
 class NativeSource:
-    """A state of the cell, computed or only noted."""
+    """A state of the cell, computed or only noted. ``known`` remembers, beyond this state, what operations are."""
 
-    def __init__(self, state: Tensor | Node) -> None:
+    def __init__(self, state: Tensor | Node, known: Candidates | None = None) -> None:
         self.state = state
         self._shared: SharedSource | None = None
+        self._known = Candidates() if known is None else known
+        self._kind = kind_of(self.like)
 
     @property
     def like(self) -> Tensor:
@@ -76,33 +71,12 @@ class NativeSource:
 
     def term(self, op: nn.Module, weight: Tensor) -> tuple[Tensor | None, Any]:
         """Return what ``op``, weighed by ``weight`` (a scalar), adds to the state that its edge leads to."""
-        noted = self._note(op)
-        if noted is not None:
-            return weight, noted
+        found = self._known.find_usable(op, self.like, self._kind)
+        if found is not None:
+            return weight, Noted(self, found)
         if self._shared is None:
             self._shared = SharedSource(self.x)
         return self._shared.term(op, weight)
-
-    def _note(self, op: nn.Module) -> Noted | None:
-        if self.like.device.type not in _DEVICES or self.like.dtype not in SUFFIXES:
-            return None
-        if isinstance(op, nn.Identity):
-            return Noted(self)
-        if isinstance(op, ReluFirst) and type(op).forward is ReluFirst.forward:
-            blocks = op.blocks
-            suits = all(block.has_kernel and block.fits(self.like) and _can_normalise(block.bn) for block in blocks)
-            return Noted(self, blocks=blocks) if blocks and suits and all(block.keeps_size for block in blocks[1:]) else None
-        if isinstance(op, nn.Sequential) and len(op) == 2:
-            return self._note_pool(*op)
-        return None
-
-    def _note_pool(self, pool: nn.Module, bn: nn.Module) -> Noted | None:
-        if not isinstance(pool, POOLS) or not isinstance(bn, nn.BatchNorm2d) or pool.stride not in (1, 2):
-            return None
-        is_known = all(getattr(pool, name, value) == value for name, value in _PLAIN_POOL.items())
-        if not is_known or not is_plain(bn) or not bn_fits(bn, self.like) or not _can_normalise(bn):
-            return None
-        return Noted(self, pool=Pool(-1, isinstance(pool, nn.MaxPool2d), int(pool.stride), bn.eps), bn=bn)
 
 
 def native_total(terms: Iterable[tuple[Tensor | None, Any]]) -> Tensor | Node:
@@ -134,12 +108,12 @@ def compute(sources: Sequence[NativeSource], *, rectifies: bool) -> Tensor:
                 terms.append(MapTerm(len(maps)))
                 maps.append(x)
                 continue
-            state = numbers[id(x.source)]
-            if x.pool is not None and x.bn is not None:
-                pool = replace(x.pool, state=state)
-                terms.append(PoolTerm(pools.setdefault(pool, len(pools)), x.bn))
+            state, candidate = numbers[id(x.source)], x.candidate
+            if candidate.pool is not None and candidate.bn is not None:
+                pool = replace(candidate.pool, state=state)
+                terms.append(PoolTerm(pools.setdefault(pool, len(pools)), candidate.bn))
             else:
-                terms.append(BlocksTerm(state, x.blocks) if x.blocks else StateTerm(state))
+                terms.append(BlocksTerm(state, candidate.blocks) if candidate.blocks else StateTerm(state))
         planned.append(terms)
     cell = Cell(
         leaves=len(given),
@@ -220,21 +194,9 @@ def _size(source: NativeSource) -> tuple[int, int]:
     if isinstance(x, Tensor):
         return x.shape[2], x.shape[3]
     height, width = _size(x.source)
-    if x.pool is not None:
-        return (height - 1) // x.pool.stride + 1, (width - 1) // x.pool.stride + 1
-    for block in x.blocks:
+    pool = x.candidate.pool
+    if pool is not None:
+        return (height - 1) // pool.stride + 1, (width - 1) // pool.stride + 1
+    for block in x.candidate.blocks:
         height, width = block.out_size((height, width))
     return height, width
-
-
-def _trains(x: Tensor | Noted) -> bool:
-    if isinstance(x, Tensor):
-        return False
-    if x.bn is not None:
-        return x.bn.training
-    return any(block.bn.training for block in x.blocks)
-
-
-def _can_normalise(bn: nn.BatchNorm2d) -> bool:
-    """Whether the kernels can, and can differentiate it if need be: in evaluation mode they cannot."""
-    return bn.training or not torch.is_grad_enabled()

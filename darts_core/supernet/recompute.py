@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 
-def recomputed(module: nn.Module, compute: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+def recomputed(module: nn.Module, compute: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
     """Return ``compute(*inputs)`` and keep of it the inputs alone for the backward pass.
 
     The BatchNorms of ``module`` see the batch twice and count it once.

@@ -13,7 +13,7 @@ from darts_core.methods import METHODS
 from darts_core.search.steps import Bilevel
 from darts_core.spaces import SPACES
 
-SMALL = {"init_channels": 2, "layers": 3, "nodes": 2}
+SMALL = {"init_channels": 4, "layers": 3, "nodes": 2}
 
 
 def choices(registry, name):
@@ -44,9 +44,7 @@ def batch(number):
 def test_three_steps_and_a_genotype(method, method_options, space, space_options):
     torch.manual_seed(0)
     method, space = METHODS.build(method, method_options), build_space(space, space_options)
-    supernet = space.supernet(
-        in_channels=3, num_classes=4, relax=method.relax, mixed=method.mixed, generator=torch.Generator().manual_seed(0)
-    )
+    supernet = method.supernet(space, in_channels=3, num_classes=4, generator=torch.Generator().manual_seed(0))
     steps = Bilevel(supernet, method, SearchConfig())
     alphas, weights = supernet.arch_parameters(), list(supernet.weights().values())
     for number in range(3):
@@ -68,7 +66,12 @@ def test_three_steps_and_a_genotype(method, method_options, space, space_options
         assert taken.grad_norm.isfinite()
         assert all(torch.equal(old, p) for old, p in zip(before[0], alphas)), "the weight step moves no alpha"
         assert any(not torch.equal(old, p) for old, p in zip(before[1], weights)), "but weights"
-    check_genotype(method.derive(supernet.mixture(), primitives=supernet.primitives, nodes=space.nodes, space=space.name), space)
+    check_genotype(
+        method.derive(
+            supernet.mixture(), primitives=supernet.primitives, nodes=space.nodes, space=space.name, edge_E=supernet.edge_mixture()
+        ),
+        space,
+    )
 
 
 def check_genotype(genotype, space):

@@ -23,6 +23,7 @@ from darts_core.supernet.backend import Backend, Compiled, Eager, Native, Refere
 from darts_core.supernet.supernet import Supernet
 
 TOLERANCE = 1e-9
+PARTIAL_NAMES = {"normal": "alphas_normal", "reduce": "alphas_reduce", "normal_edges": "betas_normal", "reduce_edges": "betas_reduce"}
 Outcome = tuple[str, str | None]
 
 
@@ -57,9 +58,7 @@ def build_supernet(
     sizes = {key: config[key] for key in ("init_channels", "layers", "nodes")}
     space = SPACES.build("darts_cnn", {**sizes, "primitives": tuple(config["primitives"])})
     method = METHODS.build("darts", {"arch_gradient": order})
-    supernet = space.supernet(
-        in_channels=3, num_classes=config["num_classes"], relax=method.relax, mixed=method.mixed, generator=torch.Generator()
-    ).double()
+    supernet = method.supernet(space, in_channels=3, num_classes=config["num_classes"], generator=torch.Generator()).double()
     weights = supernet.weights()
     assert set(weights) == set(params), "the supernet's parameter names are those of the reference"
     with torch.no_grad():
@@ -96,6 +95,44 @@ def search_forward(root: Path) -> Iterator[Outcome]:
         yield compare(f"{title}: gradients of all weights", {k: p.grad for k, p in supernet.weights().items()}, case["grads"])
         alphas = {f"grad_alphas_{k}": a.grad for k, a in supernet.arch.items()}
         yield compare(f"{title}: gradients of the alphas", alphas, {k: case[k] for k in alphas})
+
+
+def partial_forward(root: Path) -> Iterator[Outcome]:
+    case = torch.load(root / "pc_darts_search.pt", weights_only=True)
+    config = case["config"]
+    sizes = {key: config[key] for key in ("init_channels", "layers", "nodes")}
+    space = SPACES.build("darts_cnn", {**sizes, "primitives": tuple(config["primitives"])})
+    method = METHODS.build("pc_darts", {"channel_proportion": config["channel_proportion"]})
+    for backend, is_lean in ways():
+        supernet = method.supernet(space, in_channels=3, num_classes=config["num_classes"], generator=torch.Generator()).double()
+        weights = supernet.weights()
+        assert set(weights) == set(case["params"]), "the supernet's parameter names are those of the reference"
+        with torch.no_grad():
+            for key, value in case["params"].items():
+                weights[key].copy_(value)
+            for name, theirs in PARTIAL_NAMES.items():
+                supernet.arch.get(name).copy_(case[theirs])
+        supernet.use(backend, torch.device("cpu"), is_lean=is_lean)
+        logits = supernet(case["x"].to(memory_format=backend.memory_format(torch.device("cpu"))))
+        loss = F.cross_entropy(logits, case["y"])
+        loss.backward()
+        title = f"partial channels ({_named((backend, is_lean))})"
+        yield compare(f"{title}: logits and loss", {"logits": logits, "loss": loss}, {"logits": case["logits"], "loss": case["loss"]})
+        yield compare(f"{title}: gradients of all weights", {k: p.grad for k, p in supernet.weights().items()}, case["grads"])
+        ours = {f"grad_{theirs}": supernet.arch.get(name).grad for name, theirs in PARTIAL_NAMES.items()}
+        yield compare(f"{title}: gradients of alphas and betas", ours, {k: case[k] for k in ours})
+
+
+def partial_genotypes(root: Path) -> Iterator[Outcome]:
+    data = json.loads((root / "pc_darts_genotypes.json").read_text())
+    method = METHODS.build("pc_darts")
+    for k, case in enumerate(data["cases"]):
+        given = {name: torch.tensor(case[theirs], dtype=torch.float64) for name, theirs in PARTIAL_NAMES.items()}
+        op_EO = {c: method.relax(given[c]).op_EO for c in ("normal", "reduce")}
+        edge_E = {c: method.relax_edges(given[f"{c}_edges"]) for c in ("normal", "reduce")}
+        ours = method.derive(op_EO, edge_E=edge_E, primitives=data["primitives"], nodes=4, space="darts_cnn")
+        wrong = [c for c in ("normal", "reduce") if pairs(ours, c) != case[c]]
+        yield f"partial genotype {k}", f"{wrong[0]}: {pairs(ours, wrong[0])}, expected {case[wrong[0]]}" if wrong else None
 
 
 def trajectories(root: Path) -> Iterator[Outcome]:
@@ -230,6 +267,8 @@ CHECKS = {
     "darts_cnn_search.pt (forward)": search_forward,
     "darts_cnn_search.pt (trajectories)": trajectories,
     "darts_cnn_genotypes.json": genotypes,
+    "pc_darts_search.pt": partial_forward,
+    "pc_darts_genotypes.json": partial_genotypes,
     "darts_cnn_discrete.pt": discrete,
     "darts_param_counts.json": parameter_counts,
     "params_and_macs.json": params_and_macs,

@@ -41,7 +41,9 @@ SPACES = {
     "pools": {"init_channels": 2, "layers": 3, "nodes": 2, "primitives": ("max_pool_3x3", "avg_pool_3x3")},
     "skips and nothing": {"init_channels": 2, "layers": 3, "nodes": 2, "primitives": ("none", "skip_connect")},
     "convolutions": {"init_channels": 2, "layers": 3, "nodes": 2, "primitives": ("sep_conv_7x7", "conv_7x1_1x7")},
+    "partial channels": {"init_channels": 4, "layers": 3, "nodes": 2, "primitives": DARTS_PRIMITIVES},
 }
+METHOD = {"partial channels": ("pc_darts", {"channel_proportion": 2})}  # elsewhere darts
 
 
 TINY = {  # six edges of three shapes
@@ -54,12 +56,10 @@ TINY = {  # six edges of three shapes
 
 def build(space, order="first"):
     torch.manual_seed(0)
-    method = METHODS.build("darts", {"arch_gradient": order})
-    supernet = (
-        darts_cnn(**SPACES.get(space, TINY))
-        .supernet(in_channels=2, num_classes=3, relax=method.relax, mixed=method.mixed, generator=torch.Generator().manual_seed(0))
-        .double()
-    )
+    name, options = METHOD.get(space, ("darts", {}))
+    method = METHODS.build(name, {**options, "arch_gradient": order})
+    generator = torch.Generator().manual_seed(0)
+    supernet = method.supernet(darts_cnn(**SPACES.get(space, TINY)), in_channels=2, num_classes=3, generator=generator).double()
     with torch.no_grad():
         for alpha in supernet.arch_parameters():
             alpha.mul_(1000.0)  # from 1e-3 to a scale at which the operations differ
@@ -173,9 +173,7 @@ def fresh(**options):
     """A supernet as a search starts it, in float32."""
     method = METHODS.build("darts")
     sizes = {"init_channels": 4, "layers": 4, "nodes": 2, **options}
-    return darts_cnn(**sizes).supernet(
-        in_channels=3, num_classes=5, relax=method.relax, mixed=method.mixed, generator=torch.Generator().manual_seed(0)
-    )
+    return method.supernet(darts_cnn(**sizes), in_channels=3, num_classes=5, generator=torch.Generator().manual_seed(0))
 
 
 def forget_what_is_compiled():

@@ -43,9 +43,7 @@ def case(request):
     torch.manual_seed(0)
     method = METHODS.build("darts")
     space = darts_cnn(init_channels=2, layers=3, nodes=1, primitives=("none", "avg_pool_3x3", "skip_connect", "sep_conv_3x3"))
-    supernet = space.supernet(
-        in_channels=2, num_classes=3, relax=method.relax, mixed=method.mixed, generator=torch.Generator().manual_seed(0)
-    )
+    supernet = method.supernet(space, in_channels=2, num_classes=3, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         for alpha in supernet.arch_parameters():
             alpha.mul_(500.0)  # from 1e-3 to a scale at which the operations differ

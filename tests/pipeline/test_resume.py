@@ -84,6 +84,7 @@ def test_a_killed_run_ends_like_an_uninterrupted_one(uninterrupted, tmp_path, pr
     assert "search  1/3" not in resumed, "at most one epoch is repeated"
     assert digest(tmp_path / "data/search") == digest(uninterrupted / "data/search")
     seconds = resources("search", tmp_path)
+    assert 0.0 < seconds["search_data_percent"] < 100.0
     assert seconds["search_s"] > seconds["search_epochs_s"] > seconds["search_epoch_s"], "the killed run's epochs took their time, too"
     run("derive_genotype", tmp_path)
     kill_after("retrain", tmp_path, line=r"^retrain random_0  1/3 ")

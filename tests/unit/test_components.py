@@ -25,6 +25,11 @@ def test_space_and_method_are_built_as_the_file_says(tmp_path):
     assert build_method(cfg).relax is softmax
 
 
+def test_a_warm_up_counts_where_there_is_a_search(tmp_path):
+    text = "method: {name: pc_darts}\nsearch: {epochs: 15}\nderive: {genotype: DARTS_V2}\n"
+    assert build_method(load_params(write(tmp_path, text))).warmup_epochs == 15
+
+
 def test_a_derivation_rule_takes_the_place_of_the_methods_own(monkeypatch):
     def other(op_EO, *, primitives, nodes, space):
         raise NotImplementedError
@@ -46,6 +51,13 @@ def test_a_derivation_rule_takes_the_place_of_the_methods_own(monkeypatch):
         ("method: {name: darts, arch_gradient: exact}\nsearch: {memory: lean}", 3, "search.memory: lean saves nothing with method.arch_gr"),
         ("search: {memory: lean, memory_budget_mib: 900.0}", 2, r"search.memory_budget_mib: .*search.memory: auto alone \(lean\)"),
         ("method: {name: darts, arch_gradient: second}", 2, "method.arch_gradient: must be 'first', 'unrolled' or 'exact'"),
+        ("method: {name: pc_darts}\nsearch: {epochs: 15}", 3, r"search.epochs must be more than method.warmup_epochs, 15, .* Got 15"),
+        (
+            "method: {name: pc_darts}\nspace: {name: darts_cnn, init_channels: 6}",
+            3,
+            "space.init_channels must be a multiple of method.channel_proportion, 4. Got 6",
+        ),
+        ("method: {name: pc_darts, channel_proportion: 0}", 2, "method.channel_proportion must be at least 1. Got 0"),
         ("method: {name: dart}", 2, r"method.name: no method is called 'dart' \(did you mean 'darts'\?\)"),
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
@@ -20,6 +20,7 @@ class Block:
     depthwise: DepthwiseConv2d
     pointwise: nn.Conv2d
     bn: nn.BatchNorm2d
+    _geometries: dict[tuple[int, int], tuple[int, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def weights(self) -> tuple[Tensor, Tensor]:
@@ -51,17 +52,25 @@ class Block:
         shapes = (self.depthwise.weight.shape[:2], self.pointwise.weight.shape[:2], self.bn.num_features)
         return shapes == ((channels, 1), (channels, channels), channels) and is_alike(self.weights, x) and is_alike(_buffers(self.bn), x)
 
+    def geometry(self, size: tuple[int, int]) -> tuple[int, ...]:
+        """Return kernel, stride, padding, dilation and the height and width of the output for an input of (H, W)."""
+        if size not in self._geometries:
+            conv = self.depthwise
+            kernel, stride, padding, dilation = conv.kernel_size[0], conv.stride[0], int(conv.padding[0]), conv.dilation[0]
+            sides = ((side + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1 for side in size)
+            self._geometries[size] = (kernel, stride, padding, dilation, *sides)
+        return self._geometries[size]
+
     def out_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return the height and width of the block's output for an input of (H, W)."""
-        conv = self.depthwise
-        reach = conv.dilation[0] * (conv.kernel_size[0] - 1) + 1
-        height, width = ((side + 2 * int(conv.padding[0]) - reach) // conv.stride[0] + 1 for side in size)
+        *_, height, width = self.geometry(size)
         return height, width
 
 
 def is_plain(bn: nn.BatchNorm2d) -> bool:
     """Whether a BatchNorm has no affine parameters and an exponential mean for its buffers, as those of a supernet."""
-    return not bn.affine and bn.momentum is not None and bn.track_running_stats
+    has_buffers = bn.track_running_stats and bn.running_mean is not None and bn.running_var is not None
+    return not bn.affine and bn.momentum is not None and has_buffers
 
 
 def is_alike(tensors: Iterable[Tensor], x: Tensor) -> bool:

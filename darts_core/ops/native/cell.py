@@ -15,14 +15,15 @@ from darts_core.ops.native.block import Block, is_alike
 from darts_core.ops.native.library import (
     BlockArguments,
     CellArguments,
-    Geometry,
     PoolArguments,
     StateArguments,
     TermArguments,
+    array,
     run,
 )
 
 _BLOCKS, _POOL, _STATE, _MAP = range(4)
+_NO_BUFFERS = (0, 0, 0, 0.0)  # and no momentum
 
 
 @dataclass(frozen=True)
@@ -181,36 +182,42 @@ class _Call:
     grad_parameters: Sequence[Tensor | None] = ()
 
     def __post_init__(self) -> None:
-        self.parameters = [p.detach().contiguous() for p in self.parameters]
+        self.parameters = [p if p.is_contiguous() else p.detach().contiguous() for p in self.parameters]
         self._sizes = [*((x.shape[2], x.shape[3]) for x in self.leaves), *[self.cell.size] * len(self.cell.nodes)]
+        self._threads = torch.get_num_threads()
+        self._channels = self.leaves[0].shape[1]
+        self._first_map, self._first_moments = self.kept.maps.data_ptr(), self.kept.moments.data_ptr()
+        self._map_bytes = self.kept.maps.stride(0) * self.kept.maps.element_size()
+        self._moments_bytes = self.kept.moments.stride(0) * self.kept.moments.element_size()
+        if not is_alike(self.parameters, self.kept.maps):
+            found = ", ".join(sorted({f"{p.dtype} on {p.device}" for p in self.parameters}))
+            raise ValueError(f"Weights have the precision of their maps, {self.kept.maps.dtype}, and are on the CPU. Got {found}.")
 
     def run(self, name: str) -> Tensor:
         """Call ``name``; return the gradients of the weights, (terms,) float64, which the backward pass fills in."""
         grad_weights = torch.empty(len(self.weights), dtype=torch.float64, device=self.kept.maps.device)
         cell = self.cell
-        batch, channels, *_ = self.leaves[0].shape
-        terms, blocks = self._terms()
-        pools = [
-            PoolArguments(pool.state, pool.is_max, pool.stride, pool.eps, self._map(len(cell.nodes) + k), self._moments(k))
-            for k, pool in enumerate(cell.pools, start=len(blocks))
-        ]
+        terms, blocks, count = self._terms()
+        pools: list[Any] = []
+        for number, pool in enumerate(cell.pools, start=count):
+            pools += (pool.state, pool.is_max, pool.stride, pool.eps, self._map(len(cell.nodes) + number), self._moments(number))
         arguments = CellArguments(
-            batch,
-            channels,
-            torch.get_num_threads(),
+            self.leaves[0].shape[0],
+            self._channels,
+            self._threads,
             int(cell.is_training),
             cell.leaves,
             len(cell.nodes),
             len(cell.outputs),
             int(cell.rectifies),
-            _array(StateArguments, self._states()),
-            _array(c_int64, [len(terms) for terms in cell.nodes]),
-            _array(TermArguments, terms),
-            _array(BlockArguments, blocks),
-            len(pools),
-            _array(PoolArguments, pools),
-            _array(c_void_p, [x.data_ptr() for x in self.maps]),
-            _array(c_void_p, [pointer(g) for g in self.grad_maps]),
+            array(StateArguments, self._states()),
+            _list(c_int64, [len(terms) for terms in cell.nodes]),
+            array(TermArguments, terms),
+            array(BlockArguments, blocks),
+            len(cell.pools),
+            array(PoolArguments, pools),
+            _list(c_void_p, [x.data_ptr() for x in self.maps]),
+            _list(c_void_p, [pointer(g) for g in self.grad_maps]),
             pointer(self.out),
             pointer(self.grad),
             grad_weights.data_ptr(),
@@ -219,61 +226,71 @@ class _Call:
         return grad_weights
 
     def _map(self, number: int) -> int:
-        return self.kept.maps.data_ptr() + number * self.kept.maps.stride(0) * self.kept.maps.element_size()
+        return self._first_map + number * self._map_bytes
 
     def _moments(self, number: int) -> int:
-        return self.kept.moments.data_ptr() + number * self.kept.moments.stride(0) * self.kept.moments.element_size()
+        return self._first_moments + number * self._moments_bytes
 
-    def _states(self) -> list[StateArguments]:
+    def _states(self) -> list[int]:
         places = {state: place for place, state in enumerate(self.cell.outputs)}
         xs = [*(x.data_ptr() for x in self.leaves), *(self._map(i) for i in range(len(self.cell.nodes)))]
         grads = self.grad_states or [None] * len(xs)
-        return [StateArguments(x, *size, places.get(i, -1), pointer(g)) for i, (x, size, g) in enumerate(zip(xs, self._sizes, grads))]
+        values: list[int] = []
+        for state, (x, size, grad) in enumerate(zip(xs, self._sizes, grads)):
+            values += (x, *size, places.get(state, -1), pointer(grad))
+        return values
 
-    def _terms(self) -> tuple[list[TermArguments], list[BlockArguments]]:
-        terms: list[TermArguments] = []
-        blocks: list[BlockArguments] = []
+    def _terms(self) -> tuple[list[Any], list[Any], int]:
+        """Return the values of all terms' fields, those of all blocks', and how many blocks there are."""
+        terms: list[Any] = []
+        blocks: list[Any] = []
+        count = 0
         for weight, term in zip(self.weights, chain.from_iterable(self.cell.nodes)):
             if isinstance(term, BlocksTerm):
-                terms.append(TermArguments(_BLOCKS, len(blocks), len(term.blocks), term.state, weight))
+                terms += (_BLOCKS, count, len(term.blocks), term.state, weight, *_NO_BUFFERS)
                 size = self._sizes[term.state]
                 for block in term.blocks:
-                    blocks.append(self._block(block, len(blocks), size))
+                    blocks += self._block(block, count, size)
                     size = self.cell.size
+                    count += 1
             elif isinstance(term, PoolTerm):
-                terms.append(TermArguments(_POOL, term.pool, 0, 0, weight, *_buffers(term.bn), term.bn.momentum))
+                terms += (_POOL, term.pool, 0, 0, weight, *self._buffers(term.bn), term.bn.momentum)
             else:
                 kind, number = (_STATE, term.state) if isinstance(term, StateTerm) else (_MAP, term.map)
-                terms.append(TermArguments(kind, number, 0, 0, weight))
-        return terms, blocks
+                terms += (kind, number, 0, 0, weight, *_NO_BUFFERS)
+        return terms, blocks, count
 
-    def _block(self, block: Block, number: int, size: tuple[int, int]) -> BlockArguments:
-        conv, bn, after = block.depthwise, block.bn, block.out_size(size)
-        if after != self.cell.size:
-            raise ValueError(f"All terms of a cell's nodes have one size. Expected {self.cell.size}, got {after} from {conv}.")
-        batch, channels, *_ = self.leaves[0].shape
-        kernel, stride, padding, dilation = conv.kernel_size[0], conv.stride[0], int(conv.padding[0]), conv.dilation[0]
-        return BlockArguments(
-            Geometry(batch, channels, *size, kernel, stride, padding, dilation, *after, torch.get_num_threads()),
-            *(p.data_ptr() for p in self.parameters[2 * number : 2 * number + 2]),
-            *_buffers(bn),
-            bn.eps,
-            bn.momentum,
-            int(bn.training),
-            self._map(len(self.cell.nodes) + number),
-            self._moments(number),
-            *(pointer(g) for g in self.grad_parameters[2 * number : 2 * number + 2]),
+    def _block(self, block: Block, number: int, size: tuple[int, int]) -> tuple[Any, ...]:
+        *shape, out_height, out_width = block.geometry(size)
+        if (out_height, out_width) != self.cell.size:
+            raise ValueError(f"All terms of a cell's nodes have one size. Expected {self.cell.size}, got another from {block.depthwise}.")
+        channels, (depthwise, pointwise) = self._channels, self.parameters[2 * number : 2 * number + 2]
+        if depthwise.numel() != channels * shape[0] ** 2 or pointwise.numel() != channels**2:
+            raise ValueError(f"Weights fit {channels} channels. Got {tuple(depthwise.shape)} and {tuple(pointwise.shape)}.")
+        bn, grads = block.bn, self.grad_parameters[2 * number : 2 * number + 2] or (None, None)
+        return (
+            *(self.leaves[0].shape[0], channels, *size, *shape, out_height, out_width, self._threads),
+            *(depthwise.data_ptr(), pointwise.data_ptr()),
+            *self._buffers(bn),
+            *(bn.eps, bn.momentum, bn.training),
+            *(self._map(len(self.cell.nodes) + number), self._moments(number)),
+            *(pointer(grads[0]), pointer(grads[1])),
         )
 
+    def _buffers(self, bn: nn.BatchNorm2d) -> tuple[int, int, int]:
+        mean, variance, tracked = bn.running_mean, bn.running_var, bn.num_batches_tracked
+        if mean is None or variance is None:
+            raise ValueError(f"{bn} has buffers as long as its supernet is trained. Got none.")
+        if not mean.dtype == variance.dtype == self.kept.maps.dtype or not mean.numel() == variance.numel() == self._channels:
+            found = f"{tuple(mean.shape)} {mean.dtype} and {tuple(variance.shape)} {variance.dtype}"
+            raise ValueError(f"Buffers fit their maps, {self._channels} channels of {self.kept.maps.dtype}. Got {found}.")
+        return mean.data_ptr(), variance.data_ptr(), pointer(tracked)
 
-def pointer(x: Tensor | None) -> int | None:
-    """Return where a tensor's first number lies; None for none."""
-    return None if x is None else x.data_ptr()
+
+def pointer(x: Tensor | None) -> int:
+    """Return where a tensor's first number lies; the null pointer for none."""
+    return 0 if x is None else x.data_ptr()
 
 
-def _buffers(bn: nn.BatchNorm2d) -> tuple[int | None, int | None, int | None]:
-    return pointer(bn.running_mean), pointer(bn.running_var), pointer(bn.num_batches_tracked)
-
-
-def _array(kind: type, values: Sequence[Any]) -> Array[Any]:
+def _list(kind: type, values: Sequence[int]) -> Array[Any]:
     return (kind * len(values))(*values)  # type: ignore[operator]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import POINTER, Structure, c_double, c_int64, c_void_p
+import struct
+from collections.abc import Sequence
+from ctypes import POINTER, Array, Structure, c_double, c_int64, c_void_p
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -75,6 +78,21 @@ class CellArguments(Structure):
         ("grad_map", POINTER(c_void_p)),
         *((name, c_void_p) for name in ("out", "grad_out", "grad_weight")),
     ]
+
+
+_LETTERS = {c_int64: "q", c_void_p: "P", c_double: "d"}
+
+
+@cache
+def _letters(kind: type[Structure]) -> str:
+    return "".join(_LETTERS[of] if of in _LETTERS else _letters(of) for _, of, *_ in kind._fields_)
+
+
+def array(kind: type[Structure], values: Sequence[Any]) -> Array[Any]:
+    """Return an array of ``kind`` from the values of its fields, element after element; a null pointer is 0. Far quicker than ctypes."""
+    letters = _letters(kind)
+    count = len(values) // len(letters)
+    return (kind * count).from_buffer_copy(struct.pack(letters * count, *values))
 
 
 @cache

@@ -159,3 +159,17 @@ def test_what_is_set_replaces_the_default() -> None:
 def test_lengths_that_leave_nothing_or_do_nothing(key: str, value: int) -> None:
     with pytest.raises(ValueError, match=rf"augment\.{key} must .* Got {value}\."):
         resolve_policy(SPEC, AugmentConfig(**{key: value}), cutout=True)
+
+
+def test_the_layout_of_the_images_changes_no_crop() -> None:
+    """Images that a worker decoded lie channels last."""
+    images = torch.randint(0, 256, (6, 3, 9, 7), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    draws = draw(AugmentPolicy(2, True, 0), 6, height=9, width=7, generator=torch.Generator().manual_seed(1))
+    layouts = torch.contiguous_format, torch.channels_last
+    expected, found = (crop_and_flip(images.contiguous(memory_format=layout), draws, padding=2) for layout in layouts)
+    assert torch.equal(found, expected)
+
+
+def test_no_images_are_no_error() -> None:
+    draws = draw(AugmentPolicy(2, True, 0), 0, height=9, width=7, generator=torch.Generator().manual_seed(1))
+    assert crop_and_flip(torch.empty(0, 3, 9, 7), draws, padding=2).shape == (0, 3, 9, 7)

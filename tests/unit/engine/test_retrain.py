@@ -18,7 +18,7 @@ from darts_core.runtime.seed import seeded, stream
 CELL = Cell(((Edge("sep_conv_3x3", 0), Edge("skip_connect", 1)), (Edge("max_pool_3x3", 2), Edge("dil_conv_3x3", 0))), (2, 3))
 GENOTYPE = Genotype(normal=CELL, reduce=CELL)
 POLICY = AugmentPolicy(crop_padding=1, flip=True, cutout_length=2)
-COST = {"epoch_s", "rss_mib"}
+COST = {"epoch_s", "data_percent", "rss_mib"}
 CPU = torch.device("cpu")
 
 

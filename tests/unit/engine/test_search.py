@@ -19,18 +19,18 @@ from darts_core.supernet.supernet import Weights
 
 SPACE = darts_cnn(init_channels=2, layers=3, nodes=1, primitives=("none", "max_pool_3x3", "skip_connect", "sep_conv_3x3"))
 POLICY = AugmentPolicy(crop_padding=1, flip=True, cutout_length=2)
-COST = {"epoch_s", "rss_mib"}
+COST = {"epoch_s", "data_percent", "rss_mib"}
 
 
 class Interrupted(Exception):
     pass
 
 
-def run(images, *, order="first", epochs=3, log=None, checkpoint=None, train=None, **options):
+def run(images, *, order="first", epochs=3, log=None, checkpoint=None, train=None, method=None, **options):
     """Everything is built anew in each call, as a process that starts again would."""
-    method = METHODS.build("darts", {"arch_gradient": order})
+    method = METHODS.build("darts", {"arch_gradient": order}) if method is None else method
     with seeded(0, "search weights"):
-        supernet = SPACE.supernet(in_channels=1, num_classes=3, relax=method.relax, mixed=method.mixed, generator=stream(0, "alphas"))
+        supernet = method.supernet(SPACE, in_channels=1, num_classes=3, generator=stream(0, "alphas"))
     index = torch.arange(len(images))
     ours, theirs = images.subset(index[:14]), images.subset(index[14:])
     # 3 batches of the 14 images an epoch, and 4 of the other 16: an epoch ends in the midst of the cycle's permutation.
@@ -169,6 +169,7 @@ def test_what_is_kept_of_each_epoch(images):
     for (_, metrics), row, cost in zip(logged, result.history, result.costs):
         assert metrics == {key: value for key, value in {**row, **cost}.items() if key != "epoch"}
         assert cost["epoch_s"] > 0.0
+        assert 0.0 < cost["data_percent"] < 100.0
         assert not COST & set(row), "seconds and memory stay out of the history, which is deterministic"
     assert len(result.alphas) == 2 * 2 * 2 * 4
     assert result.normal is result.genotype.normal
@@ -234,8 +235,39 @@ def test_the_engine_knows_no_method_by_name(images):
         return dense(edge, source, 0.5 * weight_O)
 
     method = dataclasses.replace(METHODS.build("darts"), relax=Gates().forward, mixed=half)
-    supernet = SPACE.supernet(in_channels=1, num_classes=3, relax=method.relax, mixed=method.mixed, generator=stream(0, "alphas"))
+    supernet = method.supernet(SPACE, in_channels=1, num_classes=3, generator=stream(0, "alphas"))
     batches = Batches(images, 10, shuffle=True, generator=stream(0, "x"))
     data = SearchData(batch_shape=(4, 1, 8, 8), train=batches, valid=Cycle(batches), held_out=batches)
     result = search(supernet, method, space=SPACE, data=data, cfg=SearchConfig(epochs=1), device=torch.device("cpu"))
     assert result.op_weights["normal"].sum(1).max() > 1.5
+
+
+def test_alpha_stands_still_in_a_warm_up(images):
+    method = METHODS.build("pc_darts", {"channel_proportion": 2, "warmup_epochs": 2})
+    result = run(images, method=method)
+    assert ["arch_loss" in row for row in result.history] == [False, False, True]
+    weights = [[row["weight"] for row in result.alphas if row["epoch"] == epoch] for epoch in (1, 2, 3)]
+    assert weights[0] == weights[1] != weights[2]
+    edges = [[row[f"edge_{cell}/{edge}"] for cell in ("normal", "reduce") for edge in SPACE.edge_names] for row in result.history]
+    assert edges[0] == edges[1] != edges[2]
+    assert edges[2] == [weight for cell in ("normal", "reduce") for weight in result.edge_weights[cell].tolist()]
+
+
+def test_weights_move_in_a_warm_up_and_it_can_be_interrupted(images, tmp_path):
+    method = METHODS.build("pc_darts", {"channel_proportion": 2, "warmup_epochs": 2})
+    states = []
+    with Checkpoint("search", {}, root=tmp_path) as checkpoint:
+        for epoch in (1, 2):
+            with pytest.raises(Interrupted):
+                run(images, method=method, log=interrupt_at(epoch), checkpoint=checkpoint)
+            states.append(checkpoint.load("search")["supernet"])
+        assert_same(run(images, method=method, checkpoint=checkpoint), run(images, method=method))
+    weights, alphas = "cells.0.preprocess0.conv.weight", "arch.normal_edges"
+    assert not torch.equal(states[0][weights], states[1][weights])
+    assert torch.equal(states[0][alphas], states[1][alphas])
+
+
+def test_a_warm_up_as_long_as_the_search_is_refused(images):
+    message = r"search\.epochs must be more than method\.warmup_epochs, 3, in which alpha stands still: raise it, .* Got 3\."
+    with pytest.raises(ValueError, match=message):
+        run(images, method=METHODS.build("pc_darts", {"channel_proportion": 2, "warmup_epochs": 3}))

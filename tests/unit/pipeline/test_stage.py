@@ -32,9 +32,13 @@ def resources(tmp_path, monkeypatch):
 
 
 def test_a_stage_takes_its_wall_time_and_not_the_time_of_its_epochs(resources):
-    costs = [{"epoch": epoch, "epoch_s": seconds} for epoch, seconds in ((1, 700.0), (2, 100.0), (3, 200.0))]
-    found = resources(lambda running: running.epochs(costs, total="search_epochs_s", median="search_epoch_s"))
+    costs = [
+        {"epoch": epoch, "epoch_s": seconds, "data_percent": percent}
+        for epoch, seconds, percent in ((1, 700.0, 1.0), (2, 100.0, 10.0), (3, 200.0, 4.0))
+    ]
+    found = resources(lambda running: running.epochs(costs, prefix="search", total="search_epochs_s"))
     assert (found["search_epochs_s"], found["search_epoch_s"]) == (1000.0, 200.0)
+    assert found["search_data_percent"] == pytest.approx(2.5), "25 of 1000 seconds, not the mean of three shares"
     assert 0.0 < found["search_s"] < 60.0
 
 

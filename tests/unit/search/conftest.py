@@ -21,9 +21,7 @@ def make() -> Make:
         torch.manual_seed(0)
         method = METHODS.build("darts", {"arch_gradient": order})
         space = darts_cnn(init_channels=2, layers=3, nodes=1, primitives=("none", "avg_pool_3x3", "skip_connect", "sep_conv_3x3"))
-        supernet = space.supernet(
-            in_channels=2, num_classes=3, relax=method.relax, mixed=method.mixed, generator=torch.Generator().manual_seed(0)
-        )
+        supernet = method.supernet(space, in_channels=2, num_classes=3, generator=torch.Generator().manual_seed(0))
         return Bilevel(supernet.double(), method, SearchConfig(**options))
 
     return build

@@ -87,3 +87,14 @@ def test_both_cells_the_space_and_the_rule_are_recorded():
 def test_none_alone_cannot_be_derived():
     with pytest.raises(ValueError, match=r"space\.primitives must hold an operation beside 'none'"):
         derive(torch.ones(5, 1), primitives=["none"])
+
+
+def test_weights_of_edges_decide_between_edges():
+    """Both cells have the same operations' weights; the edge that they disfavour wins by its own weight in one of them."""
+    weights = torch.tensor([[0.1, 0.7, 0.1, 0.1], [0.1, 0.1, 0.6, 0.2], [0.2, 0.3, 0.3, 0.2], [0.1, 0.1, 0.1, 0.7], [0.1, 0.5, 0.2, 0.2]])
+    edge_E = {"normal": torch.full((5,), 0.5), "reduce": torch.tensor([0.5, 0.5, 0.8, 0.1, 0.1])}
+    op_EO = {"normal": weights, "reduce": weights}
+    genotype = strongest_edges(op_EO, primitives=PRIMITIVES, nodes=2, space="darts_cnn", edge_E=edge_E)
+    assert genotype.normal == derive(weights).normal
+    assert [edge.src for edge in genotype.normal.nodes[1]] == [1, 2]
+    assert [edge.src for edge in genotype.reduce.nodes[1]] == [0, 1]
