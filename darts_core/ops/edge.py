@@ -1,22 +1,23 @@
-"""The weighted sum of an edge's candidates and its gradient: two pure functions that a compiler can take in whole.
+"""The weighted sum of an edge's candidates and its gradient: pure functions that a compiler can take in whole.
 
-Candidates are chains of blocks (ReLU, depthwise, pointwise, BatchNorm: :class:`darts_core.ops.native.block.Block`), maps that are there
-already, and the state itself. Of the forward pass the gradient needs the arguments and the moments of the BatchNorms; the rest it computes
-again. Blocks are worked off side by side, not chain by chain: what is to be fused then stands together.
+Candidates are chains of blocks (ReLU, depthwise, pointwise, BatchNorm: :class:`darts_core.ops.native.block.Block`) and maps that are there
+already. Of the forward pass the gradient needs the arguments, what the BatchNorms read, and their moments; the rest it computes again.
+Blocks are worked off side by side, not chain by chain: what is to be fused then stands together. The gradients of the convolutions'
+weights are functions of their own: a compiler that gets them together with the rest fuses too much, and makes them four times as slow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from darts_core.ops.depthwise import input_grad, weight_grad
-
-_LARGEST_UNROLLED = 5  # a larger kernel's taps, 49 and more, take too long to compile
+from darts_core.ops.normalise import moments_of, normalised, pixel_sum, through_bn
 
 
 @dataclass(frozen=True)
@@ -42,16 +43,20 @@ class Step:
 
 @dataclass(frozen=True)
 class EdgePlan:
-    """What an edge adds up: chains of blocks, then ``maps`` given maps, then the state itself if ``has_state``."""
+    """What an edge adds up: chains of blocks, then ``maps`` given maps."""
 
     chains: tuple[tuple[Step, ...], ...]
     maps: int
-    has_state: bool
 
     @property
     def steps(self) -> list[Step]:
         """All blocks, chain by chain; a block's number is its place here."""
         return [step for chain in self.chains for step in chain]
+
+    @property
+    def grids(self) -> list[int]:
+        """The grids of the rectified state that the chains read, in order."""
+        return sorted({chain[0].grid for chain in self.chains})
 
     def at(self, place: int) -> list[int]:
         """Return the number of the block that is ``place`` from the start, or, if negative, from the end of each chain that is as long."""
@@ -62,159 +67,136 @@ class EdgePlan:
             start += len(chain)
         return found
 
+    def head(self, number: int) -> int | None:
+        """Return the place in ``grids`` of what a block reads, None if it reads another block."""
+        return self.grids.index(self.steps[number].grid) if number in self.at(0) else None
+
     @property
     def depth(self) -> int:
         """The number of blocks of the longest chain."""
         return max(len(chain) for chain in self.chains)
 
 
-@dataclass(frozen=True)
-class _Blocks:
-    """By block: what the depthwise and the pointwise convolution read, the normalised output, (B, H, W, C) each, and the moments (2, C)."""
+class EdgeGrads(NamedTuple):
+    """What :func:`edge_backward` returns: gradients of heads, weights and maps, and by block what its convolutions' own are made of."""
 
-    h: list[Tensor]
+    heads: list[Tensor]
+    weights: Tensor
+    maps: list[Tensor]
+    inner: list[Tensor]
+    """What the blocks behind others read, (B, C, H', W'), in the order of their numbers."""
     a: list[Tensor]
-    xhat: list[Tensor]
-    moments: list[Tensor]
+    """By block, the gradient of its depthwise convolution's output (B, H', W', C)."""
+    b: list[Tensor]
+    """By block, the gradient of its pointwise convolution's output (B, H', W', C)."""
 
 
-def edge_forward(plan: EdgePlan, x: Tensor, weights: Tensor, convs: Sequence[Tensor], maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Return the edge's sum (B, C, H', W') and the blocks' means and biased variances (2, blocks, C).
+def edge_forward(
+    plan: EdgePlan, heads: Sequence[Tensor], maps: Sequence[Tensor], weights: Tensor, convs: Sequence[Tensor]
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Return the edge's sum (B, C, H', W'), the blocks' means and biased variances (2, blocks, C), and what their BatchNorms read.
 
-    ``x`` is the state (B, C, H, W); ``weights`` (terms,) weigh chains, maps and state; ``convs`` are the depthwise (C, 1, K, K) and the
-    pointwise (C, C, 1, 1) weights of each block in turn; ``maps`` have the sum's shape.
+    ``heads`` are the rectified state (B, C, H, W) on each of the plan's grids; ``weights`` (terms,) weigh chains and maps; ``convs`` are
+    the depthwise (C, 1, K, K) and the pointwise (C, C, 1, 1) weights of each block in turn; ``maps`` have the sum's shape.
     """
-    state = x.permute(0, 2, 3, 1)
-    blocks = _blocks(plan, state, convs, None)
-    first, *others = (term * weight for term, weight in zip(_terms(plan, blocks, state, maps), weights.unbind()))
-    return sum(others, start=first).permute(0, 3, 1, 2), torch.stack(blocks.moments, dim=1)
+    count = len(plan.steps)
+    b, xhat, moments = ([heads[0]] * count for _ in range(3))
+    for place in range(plan.depth):
+        numbers = plan.at(place)
+        a = {}
+        for n in numbers:
+            head = plan.head(n)
+            h = heads[head] if head is not None else F.relu(xhat[n - 1]).permute(0, 3, 1, 2)
+            a[n] = depthwise(h, convs[2 * n], plan.steps[n])
+        for n in numbers:
+            b[n] = F.linear(a[n].permute(0, 2, 3, 1), convs[2 * n + 1].flatten(1))
+        for n in numbers:
+            moments[n] = moments_of(b[n])
+        for n in numbers:
+            xhat[n] = normalised(b[n], moments[n], plan.steps[n].eps)
+    terms = [*(xhat[n] for n in plan.at(-1)), *(x.permute(0, 2, 3, 1) for x in maps)]
+    out = _sum([term * weight for term, weight in zip(terms, weights.unbind())])
+    return out.permute(0, 3, 1, 2), torch.stack(moments, dim=1), b
 
 
 def edge_backward(
     plan: EdgePlan,
     grad: Tensor,
-    x: Tensor,
-    weights: Tensor,
-    convs: Sequence[Tensor],
+    heads: Sequence[Tensor],
     maps: Sequence[Tensor],
+    b: Sequence[Tensor],
+    weights: Tensor,
     moments: Tensor,
-    *,
-    wants_convs: bool,
-) -> tuple[Tensor, Tensor, list[Tensor], list[Tensor]]:
-    """Return the gradients of ``x``, ``weights``, ``convs`` (none unless ``wants_convs``) and ``maps`` from that of the sum.
-
-    ``moments`` are what :func:`edge_forward` returned; the other arguments are its own.
-    """
-    state, g = x.permute(0, 2, 3, 1), grad.permute(0, 2, 3, 1)
-    blocks = _blocks(plan, state, convs, moments)
-    sum_g = _pixel_sum(g)
-    products = [_pixel_sum(g * term) for term in _terms(plan, blocks, state, maps)]
-    scale, ends = weights.unbind(), plan.at(-1)
-    gb = {n: scale[i] * _through_bn(g, blocks, n, plan, sum_g, products[i]) for i, n in enumerate(ends)}
+    convs: Sequence[Tensor],
+) -> EdgeGrads:
+    """Return the gradients from that of the sum; ``moments`` and ``b`` are what :func:`edge_forward` returned of its own arguments."""
+    g, steps = grad.permute(0, 2, 3, 1), plan.steps
+    xhat = [normalised(x, moments[:, n], steps[n].eps) for n, x in enumerate(b)]
+    ends, inner = plan.at(-1), [n for n in range(len(steps)) if plan.head(n) is None]
+    sum_g = pixel_sum(g)
+    products = [pixel_sum(g * term) for term in (*(xhat[n] for n in ends), *(x.permute(0, 2, 3, 1) for x in maps))]
+    scale = weights.unbind()
+    grad_b = {n: scale[i] * through_bn(g, xhat[n], moments[1, n], steps[n].eps, sum_g, products[i]) for i, n in enumerate(ends)}
     grad_maps = [(g * scale[len(ends) + i]).permute(0, 3, 1, 2) for i in range(len(maps))]
-    grad_convs = [torch.empty(0)] * len(convs) if wants_convs else []
-    heads: dict[int, list[Tensor]] = {}
-    padded: dict[tuple[int, int], Tensor] = {}
+    h = {n: F.relu(xhat[n - 1]).permute(0, 3, 1, 2) for n in inner}
+    grad_a: dict[int, Tensor] = {}
+    grad_heads: list[list[Tensor]] = [[] for _ in heads]
     for place in range(-1, -plan.depth - 1, -1):
-        ga = {n: F.linear(gb[n], convs[2 * n + 1].flatten(1).t()) for n in plan.at(place)}
-        gh = {n: _input_grad(grad_a, blocks.h[n], convs[2 * n], plan.steps[n]) for n, grad_a in ga.items()}
-        for n in ga if wants_convs else ():
-            key = (plan.steps[n].grid if n in plan.at(0) else -n, plan.steps[n].padding)  # blocks that read the same, padded alike
-            grad_convs[2 * n] = _tap_grads(ga[n], blocks.h[n], convs[2 * n], plan.steps[n], padded, key)
-            # This way round the transposed one is a convolution's output, and no compiler writes it down a second time, transposed.
-            grad_convs[2 * n + 1] = (blocks.a[n].flatten(0, 2).t() @ gb[n].flatten(0, 2)).t().reshape(convs[2 * n + 1].shape)
-        for n, grad_h in gh.items():
-            if n in plan.at(0):
-                heads.setdefault(plan.steps[n].grid, []).append(grad_h)
-            else:
-                gz = grad_h * (blocks.xhat[n - 1] > 0)
-                gb[n - 1] = _through_bn(gz, blocks, n - 1, plan, _pixel_sum(gz), _pixel_sum(gz * blocks.xhat[n - 1]))
-    first, *others = (_spread(_sum(parts), state, grid) for grid, parts in heads.items())
-    grad_state = sum(others, start=first) * (state > 0)
-    if plan.has_state:
-        grad_state = grad_state + g * scale[-1]
-    return grad_state.permute(0, 3, 1, 2), torch.stack([product.sum() for product in products]), grad_convs, grad_maps
-
-
-def _blocks(plan: EdgePlan, state: Tensor, convs: Sequence[Tensor], known: Tensor | None) -> _Blocks:
-    """Compute all blocks, with the moments ``known`` (2, blocks, C), or else with their own."""
-    steps, rectified = plan.steps, F.relu(state)
-    grids = {step.grid: rectified[:, :: step.grid, :: step.grid] for step in (steps[n] for n in plan.at(0))}
-    h, a, xhat, moments = ([rectified] * len(steps) for _ in range(4))
-    for place in range(plan.depth):
         numbers = plan.at(place)
+        grad_a |= {n: F.linear(grad_b[n], convs[2 * n + 1].flatten(1).t()) for n in numbers}
         for n in numbers:
-            h[n] = F.relu(xhat[n - 1]) if place else grids[steps[n].grid]
-        for n in numbers:
-            stride, padding, dilation = steps[n].geometry
-            a[n] = F.conv2d(h[n].permute(0, 3, 1, 2), convs[2 * n], None, stride, padding, dilation, h[n].shape[3]).permute(0, 2, 3, 1)
-        b = {n: F.linear(a[n], convs[2 * n + 1].flatten(1)) for n in numbers}
-        for n in numbers:
-            moments[n] = _moments(b[n]) if known is None else known[:, n]
-        for n in numbers:
-            mean, variance = moments[n].unbind()
-            xhat[n] = (b[n] - mean) * torch.rsqrt(variance + steps[n].eps)
-    return _Blocks(h, a, xhat, moments)
+            head = plan.head(n)
+            read = h[n] if head is None else heads[head]
+            grad_h = input_grad(grad_a[n].permute(0, 3, 1, 2), read, convs[2 * n], *steps[n].geometry)
+            if head is not None:
+                grad_heads[head].append(grad_h)
+                continue
+            gz = grad_h.permute(0, 2, 3, 1) * (xhat[n - 1] > 0)
+            sums = pixel_sum(gz), pixel_sum(gz * xhat[n - 1])
+            grad_b[n - 1] = through_bn(gz, xhat[n - 1], moments[1, n - 1], steps[n - 1].eps, *sums)
+    return EdgeGrads(
+        heads=[_sum(parts) for parts in grad_heads],
+        weights=torch.stack([product.sum() for product in products]),
+        maps=grad_maps,
+        inner=[h[n] for n in inner],
+        a=[grad_a[n] for n in range(len(steps))],
+        b=[grad_b[n] for n in range(len(steps))],
+    )
 
 
-def _terms(plan: EdgePlan, blocks: _Blocks, state: Tensor, maps: Sequence[Tensor]) -> list[Tensor]:
-    """Return what the edge weighs, in the order of its weights."""
-    return [*(blocks.xhat[n] for n in plan.at(-1)), *(x.permute(0, 2, 3, 1) for x in maps), *([state] if plan.has_state else [])]
+def depthwise(h: Tensor, weight: Tensor, step: Step) -> Tensor:
+    """Return the depthwise convolution of what a block reads, (B, C, H', W')."""
+    stride, padding, dilation = step.geometry
+    return F.conv2d(h, weight, None, stride, padding, dilation, h.shape[1])
 
 
-def _pixel_sum(x_BHWC: Tensor) -> Tensor:
-    """Return the sum over batch and pixels, (C,): image by image, so that a compiler keeps it in registers."""
-    return x_BHWC.sum((1, 2)).sum(0)
+def pointwise_grad(grad: Tensor, a: Tensor, weight: Tensor) -> Tensor:
+    """Return the gradient of pointwise weights from that of the output (B, H', W', C) and from the input (B, C, H', W')."""
+    return (grad.flatten(0, 2).t() @ a.permute(0, 2, 3, 1).flatten(0, 2)).view(weight.shape)
 
 
-def _moments(b_BHWC: Tensor) -> Tensor:
-    """Return mean and biased variance (2, C) in one pass, about the mean of the first image, so that little cancels."""
-    pixels = b_BHWC.shape[0] * b_BHWC.shape[1] * b_BHWC.shape[2]
-    about = b_BHWC[0].mean((0, 1))
-    shifted = b_BHWC - about
-    mean, square = _pixel_sum(shifted) / pixels, _pixel_sum(shifted * shifted) / pixels
-    return torch.stack([mean + about, (square - mean * mean).clamp_min(0.0)])
+def tap_grads(step: Step, grad: Tensor, h: Tensor) -> Tensor:
+    """Return the gradient of depthwise weights (C, 1, K, K), a row of taps at a time.
 
-
-def _through_bn(g: Tensor, blocks: _Blocks, n: int, plan: EdgePlan, sum_g: Tensor, product: Tensor) -> Tensor:
-    """Return the gradient of what BatchNorm ``n`` read from that of its output, whose sums alone and times the output are given."""
-    pixels = g.shape[0] * g.shape[1] * g.shape[2]
-    rstd = torch.rsqrt(blocks.moments[n][1] + plan.steps[n].eps)
-    return rstd * (g - (sum_g + blocks.xhat[n] * product) / pixels)
-
-
-def _input_grad(grad: Tensor, h: Tensor, weight: Tensor, step: Step) -> Tensor:
-    return input_grad(grad.permute(0, 3, 1, 2), h.permute(0, 3, 1, 2), weight, *step.geometry).permute(0, 2, 3, 1)
-
-
-def _tap_grads(grad: Tensor, h: Tensor, weight: Tensor, step: Step, padded: dict[tuple[int, int], Tensor], key: tuple[int, int]) -> Tensor:
-    """Return the gradient of depthwise weights, tap by tap."""
-    kernel, (stride, padding, dilation) = step.kernel, step.geometry
-    if kernel > _LARGEST_UNROLLED:
-        return weight_grad(grad.permute(0, 3, 1, 2), h.permute(0, 3, 1, 2), weight, stride, padding, dilation)
-    if key not in padded:
-        padded[key] = F.pad(h, (0, 0, *(padding,) * 4))
-    rows, width = _rows(padded[key], grad.shape[1], step), (grad.shape[2] - 1) * stride + 1
-    columns = [rows[:, :, :, j : j + width : stride] * grad[:, None] for j in range(0, kernel * dilation, dilation)]
-    return torch.stack([column.sum((2, 3)).sum(0) for column in columns]).permute(2, 1, 0).reshape(weight.shape)
-
-
-def _rows(padded: Tensor, height: int, step: Step) -> Tensor:
-    """Return a view of the rows that each row of taps falls on: (B, K, H', W, C)."""
-    stride, _, dilation = step.geometry
+    It is made of that of the output, (B, H', W', C), and of the input (B, C, H, W).
+    """
+    stride, padding, dilation = step.geometry
+    padded = F.pad(h.permute(0, 2, 3, 1), (0, 0, *(padding,) * 4))
     image, row, column, channel = padded.stride()
-    shape = (padded.shape[0], step.kernel, height, padded.shape[2], padded.shape[3])
-    return padded.as_strided(shape, (image, row * dilation, row * stride, column, channel))
+    batch, height, width, channels = grad.shape
+    # A view of the rows that each row of taps falls on: (B, K, H', W + 2 padding, C).
+    shape = (batch, step.kernel, height, padded.shape[2], channels)
+    rows = padded.as_strided(shape, (image, row * dilation, row * stride, column, channel))
+    reach = (width - 1) * stride + 1
+    columns = [rows[:, :, :, j : j + reach : stride] * grad[:, None] for j in range(0, step.kernel * dilation, dilation)]
+    taps = torch.stack([product.sum((2, 3)).sum(0) for product in columns])
+    return taps.permute(2, 1, 0).reshape(channels, 1, step.kernel, step.kernel)
+
+
+def library_tap_grads(step: Step, grad: Tensor, h: Tensor, weight: Tensor) -> Tensor:
+    """Return what :func:`tap_grads` does, as :class:`darts_core.ops.depthwise.DepthwiseConv2d` has it."""
+    return weight_grad(grad.permute(0, 3, 1, 2), h, weight, *step.geometry)
 
 
 def _sum(parts: Sequence[Tensor]) -> Tensor:
     return sum(parts[1:], start=parts[0])
-
-
-def _spread(grad: Tensor, state: Tensor, grid: int) -> Tensor:
-    """Return a gradient of the pixels of a grid as one of all pixels of ``state``."""
-    if grid == 1:
-        return grad
-    out = torch.zeros_like(state)
-    out[:, ::grid, ::grid] = grad
-    return out

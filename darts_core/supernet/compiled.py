@@ -1,15 +1,15 @@
 """Edges by functions that ``torch.compile`` has made of :mod:`darts_core.ops.edge`: one a shape, whichever edge or cell it is.
 
 What an edge's candidates add is noted as they are named. A node's total computes each edge that has convolutions in one function of
-autograd, with weights and BatchNorm moments as arguments and results, and keeps its inputs alone. Pools are shared by a state's edges as in
-:class:`darts_core.supernet.shared.SharedSource`, whose way all other candidates go, too.
+autograd, with weights and BatchNorm moments as arguments and results, and keeps its inputs and what its BatchNorms read. Pools of stride 1
+are compiled, too, and like all pools shared by a state's edges as in :class:`darts_core.supernet.shared.SharedSource`, whose way all other
+candidates go.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
 from typing import Any
 
 import torch
@@ -17,14 +17,34 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from darts_core.ops.conv import ReluFirst
-from darts_core.ops.edge import EdgePlan, Step, edge_backward, edge_forward
+from darts_core.ops.edge import (
+    EdgeGrads,
+    EdgePlan,
+    Step,
+    depthwise,
+    edge_backward,
+    edge_forward,
+    library_tap_grads,
+    pointwise_grad,
+    tap_grads,
+)
+from darts_core.ops.layout import subsample
 from darts_core.ops.native.block import Block
-from darts_core.runtime.compiler import BuildError
-from darts_core.supernet.shared import SharedSource, shared_total
+from darts_core.ops.pooled import max_backward, max_forward, mean_backward, mean_forward
+from darts_core.runtime import per_shape
+from darts_core.supernet.shared import Pooled, SharedSource, shared_total
 from darts_core.supernet.source import Term
 
-_RECOMPILE_LIMIT = 256
-"""Of shapes that one function is compiled for; torch's own limit, 8, is too small for one supernet."""
+_LARGEST_COMPILED = 5  # a larger kernel's taps, 49 and more, take too long to compile
+_PLAIN_POOL = {
+    "kernel_size": 3,
+    "stride": 1,
+    "padding": 1,
+    "dilation": 1,
+    "ceil_mode": False,
+    "count_include_pad": False,
+    "divisor_override": None,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +62,13 @@ class CompiledSource(SharedSource):
     def __init__(self, x: Tensor, *, compiles: bool = True) -> None:
         super().__init__(x)
         self.compiles = compiles and x.device.type != "meta"
+        self._grids: dict[int, Tensor] = {}
+
+    def on_grid(self, stride: int) -> Tensor:
+        """Return every ``stride``-th pixel of every ``stride``-th row of the rectified state."""
+        if stride not in self._grids:
+            self._grids[stride] = self.rectified if stride == 1 else subsample(self.rectified, stride)
+        return self._grids[stride]
 
     def term(self, op: nn.Module, weight: Tensor) -> tuple[Tensor | None, Any]:
         """Return what ``op``, weighed by ``weight`` (a scalar), adds to the state that its edge leads to."""
@@ -51,6 +78,16 @@ class CompiledSource(SharedSource):
             return weight, Noted(self, self.x, op.blocks)
         own, x = super().term(op, weight)
         return own, x if own is None else Noted(self, x)
+
+    def pooled(self, pool: nn.MaxPool2d | nn.AvgPool2d, bn: nn.BatchNorm2d) -> Pooled:
+        """Return the state pooled, by a function of autograd where the pool is of stride 1 and of the usual form."""
+        pixels = self.x.numel() // self.x.shape[1]
+        if any(getattr(pool, name, value) != value for name, value in _PLAIN_POOL.items()) or not bn.training or pixels < 2:
+            return super().pooled(pool, bn)
+        if not torch.is_grad_enabled():
+            return super().pooled(pool, bn)
+        out, moments = _Pool.apply(isinstance(pool, nn.MaxPool2d), bn.eps, self.compiles, self.x)
+        return Pooled(self.x, out, moments[0], moments[1] * (pixels / (pixels - 1)))
 
     def _suits(self, blocks: Sequence[Block]) -> bool:
         """Whether the edge functions compute these blocks, in training, on more than one pixel."""
@@ -85,13 +122,13 @@ def _edge(noted: Sequence[tuple[Tensor, Noted]]) -> Tensor:
     """Return what one edge adds, (B, C, H, W), and move the buffers of its BatchNorms."""
     source = noted[0][1].source
     chains = [(weight, x.blocks) for weight, x in noted if x.blocks]
-    maps = [(weight, x.x) for weight, x in noted if not x.blocks and x.x is not source.x]
-    states = [weight for weight, x in noted if not x.blocks and x.x is source.x]
+    maps = [(weight, x.x) for weight, x in noted if not x.blocks]
     blocks = [block for _, chain in chains for block in chain]
-    plan = EdgePlan(tuple(tuple(_step(block) for block in chain) for _, chain in chains), len(maps), bool(states))
-    weights = torch.stack([weight for weight, _ in (*chains, *maps)] + ([_total(states)] if states else []))
+    plan = EdgePlan(tuple(tuple(_step(block) for block in chain) for _, chain in chains), len(maps))
+    weights = torch.stack([weight for weight, _ in (*chains, *maps)])
+    heads = [source.on_grid(grid) for grid in plan.grids]
     parameters = [p for block in blocks for p in block.weights]
-    out, moments = _Edge.apply(plan, source.compiles, weights, source.x, *(x for _, x in maps), *parameters)
+    out, moments = _Edge.apply(plan, source.compiles, weights, *heads, *(x for _, x in maps), *parameters)
     _move_buffers(blocks, moments, pixels=out.numel() // out.shape[1])
     edge: Tensor = out
     return edge
@@ -122,14 +159,14 @@ def _move_buffers(blocks: Sequence[Block], moments: Tensor, *, pixels: int) -> N
 
 
 class _Edge(torch.autograd.Function):
-    """The weights (terms,), the state, then the maps, then the blocks' weights by twos -> the sum (B, C, H', W') and the moments."""
+    """The weights (terms,), then heads, maps, and the blocks' weights by twos -> the sum (B, C, H', W') and the moments."""
 
     @staticmethod
-    def forward(ctx: Any, plan: EdgePlan, compiles: bool, weights: Tensor, x: Tensor, *others: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, plan: EdgePlan, compiles: bool, weights: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
         ctx.plan, ctx.compiles = plan, compiles
-        maps, convs = others[: plan.maps], others[plan.maps :]
-        out, moments = _call("forward", plan, compiles, [x, *maps], [weights, *convs])
-        ctx.save_for_backward(weights, x, moments, *others)
+        heads, maps, convs = _split(plan, tensors)
+        out, moments, b = _call(edge_forward, plan, [heads, maps, weights.detach(), convs], compiles=compiles)
+        ctx.save_for_backward(weights, moments, *tensors, *b)
         ctx.mark_non_differentiable(moments)
         return out, moments
 
@@ -137,77 +174,63 @@ class _Edge(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         plan: EdgePlan = ctx.plan
-        weights, x, moments, *others = ctx.saved_tensors
-        maps, convs = others[: plan.maps], others[plan.maps :]
-        wants_convs = any(ctx.needs_input_grad[4 + plan.maps :])
-        name = "backward" if wants_convs else "backward, weights frozen"
-        grad_x, grad_weights, grad_convs, grad_maps = _call(name, plan, ctx.compiles, [grad, x, *maps], [weights, moments, *convs])
-        return None, None, grad_weights, grad_x, *grad_maps, *(grad_convs if wants_convs else [None] * len(convs))
+        weights, moments, *saved = ctx.saved_tensors
+        blocks = len(plan.steps)
+        heads, maps, convs = _split(plan, saved[:-blocks])
+        b = [x.detach().contiguous() for x in saved[-blocks:]]  # a hook may have given back what was saved in another layout
+        grads = _call(
+            edge_backward, plan, [_laid_out(grad), heads, maps, b, weights.detach(), moments.detach(), convs], compiles=ctx.compiles
+        )
+        wants_convs = any(ctx.needs_input_grad[-len(convs) :])
+        grad_convs = _conv_grads(plan, grads, heads, convs, compiles=ctx.compiles) if wants_convs else [None] * len(convs)
+        return None, None, grads.weights, *grads.heads, *grads.maps, *grad_convs
 
 
-def _call(name: str, plan: EdgePlan, compiles: bool, maps: Sequence[Tensor], others: Sequence[Tensor]) -> Any:
-    """Compute a function of :data:`_FUNCTIONS`; the first time for a shape, that compiles it. Raises BuildError if it cannot be done."""
-    # What a gradient is asked of, and strides, even those of a side of one, would be reasons to compile again.
-    maps, others = [_laid_out(x.detach()) for x in maps], [x.detach().reshape(-1).view(x.shape) for x in others]
-    function = _FUNCTIONS[name]
-    if not compiles:
-        return function(plan, maps, others)
-    key = (name, plan, maps[0].dtype, maps[0].device, *((x.shape, x.stride()) for x in maps))
-    if key in _READY:
-        return _compiled(name, plan)(maps, others)
-    for x in maps:
-        torch._dynamo.maybe_mark_dynamic(x, 0)  # an epoch's last batch, and the self-check's, are smaller
-    try:
-        with _raised_limit():
-            out = _compiled(name, plan)(maps, others)
-    except Exception as error:
-        raise BuildError(f"torch.compile failed: {_first_line(error)}") from error
-    _READY.add(key)
-    return out
+class _Pool(torch.autograd.Function):
+    """A state (B, C, H, W) -> its normalised pool and the moments."""
+
+    @staticmethod
+    def forward(ctx: Any, is_max: bool, eps: float, compiles: bool, x: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.settings = is_max, eps, compiles
+        out, *others = _call(max_forward if is_max else mean_forward, eps, [_laid_out(x)], compiles=compiles)
+        ctx.save_for_backward(out, *others)
+        ctx.mark_non_differentiable(others[0])
+        return out, others[0]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        is_max, eps, compiles = ctx.settings
+        out, moments, *others = ctx.saved_tensors
+        arguments = [_laid_out(grad), _laid_out(out), moments.detach(), *(_laid_out(x) for x in others)]
+        return None, None, None, _call(max_backward if is_max else mean_backward, eps, arguments, compiles=compiles)
 
 
-def _forward(plan: EdgePlan, maps: Sequence[Tensor], others: Sequence[Tensor]) -> Any:
-    (x, *added), (weights, *convs) = maps, others
-    return edge_forward(plan, x, weights, convs, added)
+def _split(plan: EdgePlan, tensors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """Return heads, maps and the blocks' weights, each kind in one layout, so that strides are no reason to compile again."""
+    images = len(plan.grids) + plan.maps
+    laid = [_laid_out(x) for x in tensors[:images]]
+    return laid[: -plan.maps or images], laid[len(plan.grids) :], [x.detach().reshape(-1).view(x.shape) for x in tensors[images:]]
 
 
-def _backward(plan: EdgePlan, maps: Sequence[Tensor], others: Sequence[Tensor], *, wants_convs: bool = True) -> Any:
-    (grad, x, *added), (weights, moments, *convs) = maps, others
-    return edge_backward(plan, grad, x, weights, convs, added, moments, wants_convs=wants_convs)
+def _conv_grads(plan: EdgePlan, grads: EdgeGrads, heads: Sequence[Tensor], convs: Sequence[Tensor], *, compiles: bool) -> list[Tensor]:
+    """Return the gradients of the blocks' weights, by twos."""
+    found, inner = [], iter(grads.inner)
+    for n, step in enumerate(plan.steps):
+        head, weight, point = plan.head(n), convs[2 * n], convs[2 * n + 1]
+        h = next(inner) if head is None else heads[head]
+        if step.kernel > _LARGEST_COMPILED:
+            taps = library_tap_grads(step, grads.a[n], h, weight)
+        else:
+            taps = _call(tap_grads, step, [grads.a[n], h], compiles=compiles)
+        found += [taps, pointwise_grad(grads.b[n], depthwise(h, weight, step), point)]
+    return found
 
 
-_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "forward": _forward,
-    "backward": _backward,
-    "backward, weights frozen": partial(_backward, wants_convs=False),
-}
-_READY: set[tuple[object, ...]] = set()
-
-
-@cache
-def _compiled(name: str, plan: EdgePlan) -> Callable[..., Any]:
-    function = _FUNCTIONS[name]
-
-    def edge(maps: Sequence[Tensor], others: Sequence[Tensor]) -> Any:
-        return function(plan, maps, others)
-
-    return torch.compile(edge, fullgraph=True, dynamic=False)
-
-
-def _raised_limit() -> Any:
-    """Return a context in which one function may be compiled for many shapes; the setting has had two names."""
-    import torch._dynamo.config as settings
-
-    names = ("recompile_limit", "cache_size_limit", "accumulated_recompile_limit", "accumulated_cache_size_limit")
-    known = {name: _RECOMPILE_LIMIT for name in names if hasattr(settings, name)}
-    return settings.patch(known)
-
-
-def _first_line(error: Exception) -> str:
-    cause = getattr(error, "inner_exception", error)  # what the compiler said, without the frames around it
-    return next((line for line in str(cause).splitlines() if line.strip()), type(cause).__name__)
+def _call(function: Callable[..., Any], static: Hashable, arguments: Sequence[per_shape.Arguments], *, compiles: bool) -> Any:
+    return per_shape.call(function, static, arguments) if compiles else function(static, *arguments)
 
 
 def _laid_out(x: Tensor) -> Tensor:
-    """Return a map in the layout that eager has on its device."""
-    return x.contiguous(memory_format=torch.channels_last if x.device.type == "cpu" else torch.contiguous_format)
+    """Return a map without gradient in the layout that eager has on its device."""
+    return x.detach().contiguous(memory_format=torch.channels_last if x.device.type == "cpu" else torch.contiguous_format)

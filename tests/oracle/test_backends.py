@@ -12,7 +12,6 @@ from darts_core.methods import METHODS
 from darts_core.ops.native import library as kernels
 from darts_core.search.steps import Bilevel
 from darts_core.spaces.darts_cnn import DARTS_PRIMITIVES, darts_cnn
-from darts_core.supernet import compiled as compiled_module
 from darts_core.supernet.backend import Compiled, Eager, Native, Reference
 
 CPU = torch.device("cpu")
@@ -174,8 +173,3 @@ def fresh(**options):
     method = METHODS.build("darts")
     sizes = {"init_channels": 4, "layers": 4, "nodes": 2, **options}
     return method.supernet(darts_cnn(**sizes), in_channels=3, num_classes=5, generator=torch.Generator().manual_seed(0))
-
-
-def forget_what_is_compiled():
-    compiled_module._READY.clear()
-    compiled_module._compiled.cache_clear()

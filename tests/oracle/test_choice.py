@@ -12,12 +12,13 @@ from darts_core.engine import search as search_module
 from darts_core.engine.search import place
 from darts_core.methods import METHODS
 from darts_core.metrics import count_macs
+from darts_core.runtime import per_shape
 from darts_core.runtime.compiler import BuildError
 from darts_core.supernet import choice as choice_module
 from darts_core.supernet import shared
 from darts_core.supernet.backend import BACKENDS, Eager
 from darts_core.supernet.choice import LONG_JOB, Choice, choose_backend, self_check
-from tests.oracle.test_backends import CPU, build, forget_what_is_compiled, fresh, skip_without_kernels
+from tests.oracle.test_backends import CPU, build, fresh, skip_without_kernels
 
 
 def choose(supernet, wanted="auto"):
@@ -26,11 +27,11 @@ def choose(supernet, wanted="auto"):
 
 @pytest.fixture
 def without_compiling(monkeypatch):
-    """``torch.compile`` gives back what it gets."""
-    forget_what_is_compiled()
-    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    """The compiler gives back what it gets."""
+    per_shape.forget()
+    monkeypatch.setattr(torch._inductor, "compile", lambda graph, _: graph)
     yield
-    forget_what_is_compiled()
+    per_shape.forget()
 
 
 class TestChoice:
@@ -80,7 +81,7 @@ class TestChoice:
     def test_the_check_takes_no_more_memory_than_it_must(self, size, expected, monkeypatch):
         seen = []
 
-        def one_pass(supernet, backend, device, *, dtype, size):
+        def one_pass(supernet, backend, device, *, dtype, size, batch=4):
             seen.append(size)
             return {kind: {"all": torch.ones(1)} for kind in ("loss", "gradient", "buffer", "count")}
 
@@ -117,7 +118,8 @@ class TestChoice:
     def test_the_length_of_a_job_is_that_of_all_its_batches(self, monkeypatch):
         seen = []
 
-        def choose(supernet, wanted, device, *, size, operations):
+        def choose(supernet, wanted, device, *, size, batch, operations):
+            assert batch == 6
             seen.append(operations)
             return Choice(backend=Eager(), why="")
 

@@ -9,11 +9,12 @@ import torch.nn.functional as F
 from darts_core.config import SearchConfig
 from darts_core.engine.search import place
 from darts_core.methods import METHODS
-from darts_core.ops.edge import EdgePlan, Step, edge_backward, edge_forward
+from darts_core.ops.edge import EdgePlan, Step, depthwise, edge_backward, edge_forward, pointwise_grad, tap_grads
+from darts_core.ops.pooled import max_backward, max_forward, mean_backward, mean_forward
+from darts_core.runtime import per_shape
 from darts_core.runtime.compiler import BuildError, find_compiler
-from darts_core.supernet import compiled
 from darts_core.supernet.backend import Compiled, Reference
-from tests.oracle.test_backends import CPU, TOLERANCE, forget_what_is_compiled, fresh, trajectory, worst
+from tests.oracle.test_backends import CPU, TOLERANCE, fresh, trajectory, worst
 
 
 def has_compiler():
@@ -35,19 +36,51 @@ class TestCompiled:
         text, error = worst(trajectory((Compiled, is_lean), space="tiny", order=order, size=(8, 8)), expected)
         assert error <= TOLERANCE, text
 
-    def test_edges_of_one_shape_share_their_functions(self):
-        """For each shape the sum, its gradient, and its gradient beside frozen weights."""
-        compiled._READY.clear()
+    def test_what_is_of_one_shape_shares_its_functions(self):
+        """Three shapes of edges: the sum, its gradient and that of the depthwise weights; three sizes of pools of stride 1, two functions."""
+        per_shape.forget()
         trajectory((Compiled, False), space="tiny", order="first", size=(8, 8))
-        assert len(compiled._READY) == 9
+        before = per_shape.is_compiled()
+        trajectory((Compiled, False), space="tiny", order="first", size=(8, 8))
+        assert per_shape.is_compiled() == before
+
+
+def double(_, x):
+    return [2.0 * x]
+
+
+class TestPerShape:
+    @pytest.fixture(autouse=True)
+    def _start_afresh(self, monkeypatch):
+        self.compiled = []
+
+        def compile_(graph, _):
+            self.compiled.append(graph)
+            return graph
+
+        monkeypatch.setattr(torch._inductor, "compile", compile_)
+        per_shape.forget()
+        yield
+        per_shape.forget()
+
+    def test_each_shape_is_compiled_once(self):
+        for shape in ((4, 2), (4, 3), (4, 2)):
+            (out,) = per_shape.call(double, None, [torch.ones(shape)])
+            assert torch.equal(out, torch.full(shape, 2.0))
+        assert len(self.compiled) == per_shape.is_compiled() == 2
+
+    def test_a_smaller_batch_is_computed_as_it_stands(self):
+        for batch in (4, 3, 5):
+            assert torch.equal(per_shape.call(double, None, [torch.ones(batch, 2)])[0], torch.full((batch, 2), 2.0))
+        assert len(self.compiled) == 2
 
 
 class TestWithoutACompiler:
     @pytest.fixture(autouse=True)
     def _start_afresh(self):
-        forget_what_is_compiled()
+        per_shape.forget()
         yield
-        forget_what_is_compiled()
+        per_shape.forget()
 
     def test_eager_takes_over_with_one_line(self, monkeypatch, caplog):
         class CompilerError(Exception):
@@ -58,20 +91,23 @@ class TestWithoutACompiler:
         def fail(*_, **__):
             raise CompilerError
 
-        monkeypatch.setattr(torch, "compile", fail)
+        monkeypatch.setattr(torch._inductor, "compile", fail)
         with caplog.at_level(logging.WARNING):
             placed = place(fresh(), METHODS.build("darts"), SearchConfig(backend="compiled"), CPU, (6, 3, 8, 8), batches=1)
         assert placed["backend"] == "eager"
         assert "backend eager, for compiled cannot be had: torch.compile failed: No working C++ compiler found (self-check" in caplog.text
 
-    def test_the_limit_of_shapes_is_raised_for_the_time_of_compiling(self):
-        import torch._dynamo.config as settings
 
-        name = "recompile_limit" if hasattr(settings, "recompile_limit") else "cache_size_limit"
-        before = getattr(settings, name)
-        with compiled._raised_limit():
-            assert getattr(settings, name) > before
-        assert getattr(settings, name) == before
+@pytest.mark.parametrize("size", [(8, 8), (9, 6), (1, 5)])
+@pytest.mark.parametrize(("kind", "forward", "backward"), [("max", max_forward, max_backward), ("mean", mean_forward, mean_backward)])
+def test_a_pool_is_the_library_s(kind, forward, backward, size):
+    x = torch.randn(3, 2, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).round(decimals=1).requires_grad_()
+    pooled = F.max_pool2d(x, 3, 1, 1) if kind == "max" else F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
+    expected = F.batch_norm(pooled, None, None, training=True)
+    grad = torch.randn(expected.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    found = forward(1e-5, x.detach())
+    torch.testing.assert_close(found[0], expected.detach(), rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(backward(1e-5, grad, *found), torch.autograd.grad(expected, x, grad)[0], rtol=1e-9, atol=1e-10)
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -79,23 +115,25 @@ class TestWithoutACompiler:
 def test_the_gradient_of_an_edge(kernel, dilation, stride):
     """Beside automatic differentiation of the forward function, odd sizes."""
     step = Step(kernel, stride, dilation * (kernel // 2), dilation, 1e-5)
-    plan = EdgePlan(((step, Step(kernel, 1, kernel // 2, 1, 1e-5)), (step,)), 1, stride == 1)
+    plan = EdgePlan(((step, Step(kernel, 1, kernel // 2, 1, 1e-5)), (step,)), 1)
     generator = torch.Generator().manual_seed(kernel)
 
     def draw(*shape):
         return torch.randn(*shape, dtype=torch.float64, generator=generator).requires_grad_()
 
-    x = draw(3, 2, 9, 8)
-    out_size = F.max_pool2d(x, 3, stride, 1).shape
-    weights, maps = draw(3 + plan.has_state), [draw(*out_size)]
+    state = draw(3, 2, 9, 8)
+    heads = [F.relu(state.detach())[:, :, ::grid, ::grid].requires_grad_() for grid in plan.grids]
+    weights, maps = draw(3), [draw(*F.max_pool2d(state, 3, stride, 1).shape)]
     convs = [part for each in plan.steps for part in (draw(2, 1, each.kernel, each.kernel), draw(2, 2, 1, 1))]
-    out, moments = edge_forward(plan, x, weights, convs, maps)
+    out, moments, b = edge_forward(plan, heads, maps, weights, convs)
     grad = torch.randn(out.shape, dtype=torch.float64, generator=generator)
-    expected = torch.autograd.grad(out, [x, weights, *convs, *maps], grad)
+    expected = torch.autograd.grad(out, [*heads, *maps, weights, *convs], grad)
     with torch.no_grad():
-        grad_x, grad_weights, grad_convs, grad_maps = edge_backward(plan, grad, x, weights, convs, maps, moments, wants_convs=True)
-        frozen = edge_backward(plan, grad, x, weights, convs, maps, moments, wants_convs=False)
-    for found, wanted in zip([grad_x, grad_weights, *grad_convs, *grad_maps], expected, strict=True):
-        torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-10)
-    assert torch.equal(frozen[0], grad_x)
-    assert frozen[2] == []
+        found = edge_backward(plan, grad, heads, maps, b, weights, moments, convs)
+        read = [heads[head] if (head := plan.head(n)) is not None else found.inner[0] for n in range(3)]
+        grad_convs = []
+        for n, each in enumerate(plan.steps):
+            a = depthwise(read[n], convs[2 * n], each)
+            grad_convs += [tap_grads(each, found.a[n], read[n]), pointwise_grad(found.b[n], a, convs[2 * n + 1])]
+    for own, wanted in zip([*found.heads, *found.maps, found.weights, *grad_convs], expected, strict=True):
+        torch.testing.assert_close(own, wanted, rtol=1e-9, atol=1e-10)
