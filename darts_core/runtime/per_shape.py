@@ -1,17 +1,17 @@
-"""Pure functions by ``torch.compile``, once for each shape of their arguments.
+"""Pure functions by torch's compiler, once for each shape of their arguments.
 
-Each shape has a code object of its own: what is compiled for others is not looked through at each call, and torch's limit of what one
-function may be compiled for (8) is never met.
+Traced and compiled without ``torch.compile``'s front end: that asks at each call, in Python, whether the arguments are still as they were,
+which takes as long as a small block, and it gives up on a function after eight shapes.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from darts_core.runtime.compiler import BuildError
@@ -37,13 +37,14 @@ def call(function: Callable[..., Any], static: Hashable, arguments: Sequence[Arg
     known = _COMPILED.get(key)
     if known is not None:
         return known(tensors)
+    if sys.version_info >= (3, 13) and torch.__version__ < "2.6":
+        raise BuildError(f"torch.compile needs torch 2.6 on Python 3.13, and this is torch {torch.__version__}")
     try:
-        compiled = _compile(function, static, arguments)
-        out = compiled(tensors)
+        _COMPILED[key] = _compile(function, static, arguments)
     except Exception as error:
         raise BuildError(f"torch.compile failed: {_first_line(error)}") from error
-    _COMPILED[key], _LARGEST[like] = compiled, batch
-    return out
+    _LARGEST[like] = batch
+    return _COMPILED[key](tensors)
 
 
 def forget() -> None:
@@ -52,12 +53,18 @@ def forget() -> None:
     _LARGEST.clear()
 
 
-def is_compiled() -> int:
+def count() -> int:
     """Return how many functions of shapes are compiled."""
     return len(_COMPILED)
 
 
 def _compile(function: Callable[..., Any], static: Hashable, arguments: Sequence[Arguments]) -> Callable[[list[Tensor]], Any]:
+    import torch._inductor  # these take a second to import
+    from torch._guards import TracingContext, tracing
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.fx.experimental.proxy_tensor import make_fx
+    from torch.fx.experimental.symbolic_shapes import ShapeEnv
+
     flat, structure = tree_flatten(list(arguments))
     found: list[Any] = []
 
@@ -66,7 +73,8 @@ def _compile(function: Callable[..., Any], static: Hashable, arguments: Sequence
         found.append(own)
         return values
 
-    with torch.no_grad():
+    # The compiler keeps what it has made on disk only where somebody knows the shapes' symbols, though here there are none.
+    with torch.no_grad(), tracing(TracingContext(FakeTensorMode(shape_env=ShapeEnv()))):
         compiled = torch._inductor.compile(make_fx(of_flat)(*flat), flat)
     return lambda tensors: tree_unflatten(list(compiled(*tensors)), found[0])
 

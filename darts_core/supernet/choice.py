@@ -90,7 +90,7 @@ def _check_kernels(device: torch.device) -> None:
 def self_check(supernet: Supernet, backend: Backend, device: torch.device) -> float:
     """Return the largest relative error of ``backend`` beside the reference: loss, gradients and buffers of one batch in float64."""
     size = (_SIZE, _SIZE)
-    # What is compiled is compiled for one precision and takes minutes: here its formulas are checked, by compiler_check what became of them.
+    # What is compiled is compiled for one precision, in minutes: here its formulas are checked, by compiler_check what became of them.
     checked = Compiled(compiles=False) if isinstance(backend, Compiled) else backend
     expected, found = (_one_pass(supernet, each, device, dtype=torch.float64, size=size) for each in (Reference(), checked))
     return max(_largest_error(found[kind], expected[kind]) for kind in expected)

@@ -6,6 +6,7 @@ import typing
 
 import pytest
 import torch
+import torch._inductor
 
 from darts_core.config import SearchConfig
 from darts_core.engine import search as search_module

@@ -4,6 +4,7 @@ import logging
 
 import pytest
 import torch
+import torch._inductor
 import torch.nn.functional as F
 
 from darts_core.config import SearchConfig
@@ -37,12 +38,12 @@ class TestCompiled:
         assert error <= TOLERANCE, text
 
     def test_what_is_of_one_shape_shares_its_functions(self):
-        """Three shapes of edges: the sum, its gradient and that of the depthwise weights; three sizes of pools of stride 1, two functions."""
+        """Of edges the sum, its gradient and that of the depthwise weights; of pools of stride 1 the map and its gradient."""
         per_shape.forget()
         trajectory((Compiled, False), space="tiny", order="first", size=(8, 8))
-        before = per_shape.is_compiled()
+        before = per_shape.count()
         trajectory((Compiled, False), space="tiny", order="first", size=(8, 8))
-        assert per_shape.is_compiled() == before
+        assert per_shape.count() == before
 
 
 def double(_, x):
@@ -67,12 +68,18 @@ class TestPerShape:
         for shape in ((4, 2), (4, 3), (4, 2)):
             (out,) = per_shape.call(double, None, [torch.ones(shape)])
             assert torch.equal(out, torch.full(shape, 2.0))
-        assert len(self.compiled) == per_shape.is_compiled() == 2
+        assert len(self.compiled) == per_shape.count() == 2
 
     def test_a_smaller_batch_is_computed_as_it_stands(self):
         for batch in (4, 3, 5):
             assert torch.equal(per_shape.call(double, None, [torch.ones(batch, 2)])[0], torch.full((batch, 2), 2.0))
         assert len(self.compiled) == 2
+
+    def test_an_old_torch_on_a_new_python_is_named(self, monkeypatch):
+        monkeypatch.setattr(per_shape.sys, "version_info", (3, 13))
+        monkeypatch.setattr(torch, "__version__", torch.torch_version.TorchVersion("2.5.1"))
+        with pytest.raises(BuildError, match=r"needs torch 2\.6 on Python 3\.13, and this is torch 2\.5\.1"):
+            per_shape.call(double, None, [torch.ones(2)])
 
 
 class TestWithoutACompiler:
