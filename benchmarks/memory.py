@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--batch", nargs="+", type=int, default=[16, 64])
-    parser.add_argument("--backend", nargs="+", choices=BACKENDS, help="all that can be had here, otherwise")
+    parser.add_argument("--backend", nargs="+", choices=BACKENDS, help="otherwise all but compiled that can be had here")
     parser.add_argument("--memory", nargs="+", choices=["normal", "lean"], default=["normal", "lean"])
     parser.add_argument("--here", action="store_true", help="one row, in this process")
     for name, value in vars(Size()).items():

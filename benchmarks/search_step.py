@@ -20,13 +20,15 @@ from benchmarks.supernets import ORDERS, Size, backends, batch, build
 from darts_core.metrics import count_macs
 from darts_core.search.bilevel import ARCH_GRADIENTS, Batch
 from darts_core.search.steps import Bilevel
+from darts_core.supernet.backend import BACKENDS
 
 Key = TypeVar("Key", bound=Hashable)
 
 
-def ways() -> list[tuple[str, str]]:
-    """Return backends and memory modes; reference in mode lean is nobody's choice."""
-    return [(backend, memory) for backend in backends() for memory in ("normal", "lean") if (backend, memory) != ("reference", "lean")]
+def ways(chosen: Sequence[str]) -> list[tuple[str, str]]:
+    """Return backends and memory modes, what the ratio is to first; reference in mode lean is nobody's choice."""
+    named = ["reference", *(name for name in chosen if name != "reference")]
+    return [(backend, memory) for backend in named for memory in ("normal", "lean") if (backend, memory) != ("reference", "lean")]
 
 
 def take_turns(
@@ -46,9 +48,9 @@ def take_turns(
     return seconds
 
 
-def measure(size: Size, *, order: str, number: int, rounds: int, gflops: list[float]) -> list[dict[str, Any]]:
+def measure(size: Size, chosen: Sequence[str], *, order: str, number: int, rounds: int, gflops: list[float]) -> list[dict[str, Any]]:
     """Return a row a backend and memory mode."""
-    contenders = {way: build(size, order=order, backend=way[0], memory=way[1]) for way in ways()}
+    contenders = {way: build(size, order=order, backend=way[0], memory=way[1]) for way in ways(chosen)}
     batches = {way: [batch(size, number, seed=seed, bilevel=steps) for seed in (1, 2)] for way, steps in contenders.items()}
     seconds = take_turns(contenders, batches, rounds=rounds, gflops=gflops)
     macs = count_macs(build(size, order=order, backend="reference", memory="normal").supernet, input_shape=(3, size.pixels, size.pixels))
@@ -76,6 +78,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--order", nargs="+", choices=ORDERS, default=["first", "second"])
     parser.add_argument("--batch", nargs="+", type=int, default=[16])
+    parser.add_argument("--backend", nargs="+", choices=BACKENDS, help="beside reference; otherwise all but compiled that can be had here")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--core", type=int, help="the core to run on; the last one otherwise")
     for name, value in vars(Size()).items():
@@ -87,7 +90,7 @@ def main(arguments: list[str]) -> None:
     rows: list[dict[str, Any]] = []
     for order in options.order:
         for number in options.batch:
-            rows += measure(size, order=order, number=number, rounds=options.rounds, gflops=gflops)
+            rows += measure(size, options.backend or backends(), order=order, number=number, rounds=options.rounds, gflops=gflops)
     if options.json:
         sys.stdout.write(json.dumps({"machine": facts(core, gflops), "rows": rows}, indent=1) + "\n")
         return

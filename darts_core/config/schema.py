@@ -81,7 +81,7 @@ class SearchConfig(Section):
     hessian_every: CountOrZero = Field(
         default=0, description="log the dominant Hessian eigenvalue of the validation loss by alpha every so many epochs; 0: never"
     )
-    backend: Literal["auto", "reference", "eager", "native"] = Field(
+    backend: Literal["auto", "reference", "eager", "native", "compiled"] = Field(
         default="auto",
         description="auto: eager, or native (C++ for a CPU) for a long search, where it agrees with reference, the published forward",
     )

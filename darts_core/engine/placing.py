@@ -36,7 +36,7 @@ def place(
     if cfg.backend == "auto" and device.type == "cpu":
         macs = count_macs(supernet, input_shape=(channels, height, width))
         operations = float(method.arch_gradient.operations * macs * number * batches * cfg.epochs)
-    choice = choose_backend(supernet, cfg.backend, device, size=(height, width), operations=operations)
+    choice = choose_backend(supernet, cfg.backend, device, size=(height, width), batch=number, operations=operations)
     LOG.log(logging.WARNING if choice.fell_back else logging.INFO, "search: backend %s.", choice.why)
     supernet.use(choice.backend, device, is_lean=cfg.memory == "lean")
     if cfg.memory == "auto":

@@ -45,19 +45,21 @@ class _Depthwise(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = (saved.to(grad.dtype) for saved in ctx.saved_tensors)  # another one under autocast, which is off by now
         wants_x, wants_weight = ctx.needs_input_grad[:2]
-        grad_x = _input_grad(grad, x, weight, *ctx.geometry) if wants_x else None
-        grad_weight = _weight_grad(grad, x, weight, *ctx.geometry) if wants_weight else None
+        grad_x = input_grad(grad, x, weight, *ctx.geometry) if wants_x else None
+        grad_weight = weight_grad(grad, x, weight, *ctx.geometry) if wants_weight else None
         return grad_x, grad_weight, None, None, None
 
 
-def _input_grad(grad: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int, dilation: int) -> Tensor:
+def input_grad(grad: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int, dilation: int) -> Tensor:
+    """Return the gradient of the input (B, C, H, W) from that of the output; of ``x`` the shape alone counts."""
     reach = dilation * (weight.shape[-1] - 1)
     if stride == 1 and reach >= padding:
         return F.conv2d(grad, weight.flip(2, 3), None, 1, reach - padding, dilation, weight.shape[0])
     return _library_backward(grad, x, weight, (stride, padding, dilation), [True, False, False])[0]
 
 
-def _weight_grad(grad: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int, dilation: int) -> Tensor:
+def weight_grad(grad: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int, dilation: int) -> Tensor:
+    """Return the gradient of the weights (C, 1, K, K) from that of the output."""
     if dilation == 1 and grad.shape[-2] * grad.shape[-1] >= weight.shape[-1] ** 2:
         return _library_backward(grad, x, weight, (stride, padding, dilation), [False, True, False])[1]
     if (

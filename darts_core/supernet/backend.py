@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from darts_core.ops.conv import ReluFirst
 from darts_core.ops.depthwise import DepthwiseConv2d
 from darts_core.supernet.candidates import Candidates, kind_of
+from darts_core.supernet.compiled import CompiledSource, compiled_total
 from darts_core.supernet.native import NativeSource, compute, fitted, native_total
 from darts_core.supernet.shared import SharedSource, rectified_concat, shared_total
 from darts_core.supernet.source import PlainSource, Source, Term, plain_total
@@ -170,7 +171,28 @@ class Native(Eager):
         return Eager()
 
 
-BACKENDS: dict[str, type[Reference] | type[Eager]] = {"reference": Reference, "eager": Eager, "native": Native}
+class Compiled(Eager):
+    """Eager, with an edge's convolutions by functions from ``torch.compile``, one a shape; ``compiles=False`` leaves them as they stand."""
+
+    name: ClassVar[str] = "compiled"
+
+    def __init__(self, *, compiles: bool = True) -> None:
+        self.compiles = compiles
+
+    def source(self, x: Any) -> Any:
+        """Return a state that notes what its edges want of it."""
+        return CompiledSource(x, compiles=self.compiles)
+
+    def total(self, terms: Iterable[Any]) -> Any:
+        """Return the sum, edge by edge."""
+        return compiled_total(terms)
+
+    def differentiable_twice(self) -> Backend:
+        """Return eager: the functions' gradients cannot be differentiated."""
+        return Eager()
+
+
+BACKENDS: dict[str, type[Reference] | type[Eager]] = {"reference": Reference, "eager": Eager, "native": Native, "compiled": Compiled}
 
 
 def _set_exact_backward(supernet: nn.Module, *, own: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from darts_core.ops.native.library import library
 from darts_core.runtime.compiler import BuildError
-from darts_core.supernet.backend import BACKENDS, Backend, Reference
+from darts_core.supernet.backend import BACKENDS, Backend, Compiled, Reference
 from darts_core.supernet.supernet import Supernet
 
 EXACT_TOLERANCE = 1e-8  # in float64, of a tensor's largest value; rounding stays below 1e-12
@@ -21,7 +22,7 @@ _LARGEST_SIDE = 64  # of the images of the check: larger ones bring no other ker
 _NOISE = 1e-6  # a tensor this much smaller than the largest of its kind is rounding: states whose batch mean is zero, say
 
 NATIVE = ("native", "eager")
-LADDERS = {"auto": ("eager",), "native": NATIVE}
+LADDERS = {"auto": ("eager",), "native": NATIVE, "compiled": ("compiled", "eager")}
 """What is tried, one after the other; below it stands the reference."""
 
 LONG_JOB = 1.5e12
@@ -38,12 +39,14 @@ class Choice:
     fell_back: bool = False
 
 
-def choose_backend(supernet: Supernet, wanted: str, device: torch.device, *, size: tuple[int, int], operations: float = 0.0) -> Choice:
+def choose_backend(
+    supernet: Supernet, wanted: str, device: torch.device, *, size: tuple[int, int], batch: int = _BATCH, operations: float = 0.0
+) -> Choice:
     """Return the backend called ``wanted``, or the next one where it does not agree with the reference on ``device``.
 
-    ``auto`` is native for a job of at least ``LONG_JOB`` operations on a CPU, else eager; native is eager where no compiler is found; and
-    eager is the reference where the check fails. ``size`` is that of the images, (H, W). The weights of ``supernet`` are read, and nothing
-    of it is changed.
+    ``auto`` is native for a job of at least ``LONG_JOB`` operations on a CPU, else eager; native and compiled are eager where no compiler
+    is found; and eager is the reference where the check fails. ``size`` is that of the images, (H, W), and ``batch`` how many a step has.
+    The weights of ``supernet`` are read, and nothing of it is changed.
     """
     if wanted not in LADDERS:
         return Choice(backend=BACKENDS[wanted](), why=f"{wanted}, as search.backend says")
@@ -54,10 +57,15 @@ def choose_backend(supernet: Supernet, wanted: str, device: torch.device, *, siz
         try:
             if name == "native":
                 _check_kernels(device)
-            exact, kernels = self_check(supernet, backend, device), kernel_check(supernet, backend, device, size=size)
+            exact = self_check(supernet, backend, device)
+            kernels = (
+                compiler_check(supernet, device, size=size, batch=batch)
+                if isinstance(backend, Compiled)
+                else kernel_check(supernet, backend, device, size=size)
+            )
         except BuildError as error:
-            refused.append(f"native cannot be had: {error}")
-            fell_back |= wanted == "native"
+            refused.append(f"{name} cannot be had: {error}")
+            fell_back |= wanted == name
         except RuntimeError as error:
             fell_back = True
             reason = str(error).partition("\n")[0]
@@ -82,7 +90,9 @@ def _check_kernels(device: torch.device) -> None:
 def self_check(supernet: Supernet, backend: Backend, device: torch.device) -> float:
     """Return the largest relative error of ``backend`` beside the reference: loss, gradients and buffers of one batch in float64."""
     size = (_SIZE, _SIZE)
-    expected, found = (_one_pass(supernet, each, device, dtype=torch.float64, size=size) for each in (Reference(), backend))
+    # What is compiled is compiled for one precision, in minutes: here its formulas are checked, by compiler_check what became of them.
+    checked = Compiled(compiles=False) if isinstance(backend, Compiled) else backend
+    expected, found = (_one_pass(supernet, each, device, dtype=torch.float64, size=size) for each in (Reference(), checked))
     return max(_largest_error(found[kind], expected[kind]) for kind in expected)
 
 
@@ -93,8 +103,21 @@ def kernel_check(supernet: Supernet, backend: Backend, device: torch.device, *, 
     """
     height, width = (min(side, _LARGEST_SIDE + side % 2) for side in size)
     size = (height, width)
-    passes = [_one_pass(supernet, each, device, dtype=torch.float32, size=size)["gradient"] for each in (Reference(), backend)]
-    expected, found = (torch.cat([gradient[name].double().flatten() for name in sorted(gradient)]) for gradient in passes)
+    return _distance([_one_pass(supernet, each, device, dtype=torch.float32, size=size) for each in (Reference(), backend)])
+
+
+def compiler_check(supernet: Supernet, device: torch.device, *, size: tuple[int, int], batch: int) -> float:
+    """Return how far the gradient of one batch, as one vector, is from that of the same functions as they stand, in float32.
+
+    Size and batch are the search's, so that the check compiles what the search will use, and nothing else.
+    """
+    ways = (Compiled(compiles=False), Compiled())
+    return _distance([_one_pass(supernet, each, device, dtype=torch.float32, size=size, batch=batch) for each in ways])
+
+
+def _distance(passes: Sequence[dict[str, dict[str, Tensor]]]) -> float:
+    gradients = [each["gradient"] for each in passes]
+    expected, found = (torch.cat([gradient[name].double().flatten() for name in sorted(gradient)]) for gradient in gradients)
     return _or_infinite(float((found - expected).norm()) / (float(expected.norm()) or 1.0))
 
 
@@ -113,14 +136,14 @@ def _or_infinite(error: float) -> float:
 
 
 def _one_pass(
-    supernet: Supernet, backend: Backend, device: torch.device, *, dtype: torch.dtype, size: tuple[int, int]
+    supernet: Supernet, backend: Backend, device: torch.device, *, dtype: torch.dtype, size: tuple[int, int], batch: int = _BATCH
 ) -> dict[str, dict[str, Tensor]]:
     trial = copy.deepcopy(supernet).to(dtype).train()
     trial.use(backend, device, is_lean=True)
     generator = torch.Generator().manual_seed(_SEED)
     channels, classes = trial.in_channels, trial.classifier.out_features
-    images = torch.randn(_BATCH, channels, *size, dtype=torch.float64, generator=generator).to(dtype)
-    labels = torch.randint(classes, (_BATCH,), generator=generator)
+    images = torch.randn(batch, channels, *size, dtype=torch.float64, generator=generator).to(dtype)
+    labels = torch.randint(classes, (batch,), generator=generator)
     loss = F.cross_entropy(trial(images.to(device, memory_format=backend.memory_format(device))), labels.to(device))
     loss.backward()
     return {

@@ -26,7 +26,7 @@ POOL_SETTINGS = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "c
 
 
 @dataclass(frozen=True)
-class _Pooled:
+class Pooled:
     """A pooled state, and, in training, the same normalised, with the batch's mean and unbiased variance (C,) each."""
 
     raw: Tensor
@@ -40,7 +40,7 @@ class SharedSource:
 
     def __init__(self, x: Tensor) -> None:
         self.x = x
-        self._pools: dict[tuple[object, ...], _Pooled] = {}
+        self._pools: dict[tuple[object, ...], Pooled] = {}
         self._bare_pools: dict[tuple[object, ...], Tensor] = {}
 
     @cached_property
@@ -73,7 +73,7 @@ class SharedSource:
     def _pool(self, pool: nn.MaxPool2d | nn.AvgPool2d, bn: nn.BatchNorm2d, weight: Tensor) -> Term:
         key = (*_pool_key(pool), bn.eps)
         if key not in self._pools:
-            self._pools[key] = _normalise_batch(pool(self.x), bn)
+            self._pools[key] = self.pooled(pool, bn)
         pooled = self._pools[key]
         if not bn.training:
             return None, _weighted_batch_norm(bn, pooled.raw, weight)
@@ -87,17 +87,21 @@ class SharedSource:
             bn.running_var.lerp_(pooled.variance, bn.momentum)
         return weight, pooled.normalised
 
+    def pooled(self, pool: nn.MaxPool2d | nn.AvgPool2d, bn: nn.BatchNorm2d) -> Pooled:
+        """Return the state pooled, for all edges with this pool and a BatchNorm like this one."""
+        return _normalise_batch(pool(self.x), bn)
+
 
 def _pool_key(pool: nn.MaxPool2d | nn.AvgPool2d) -> tuple[object, ...]:
     return type(pool), *(getattr(pool, name, None) for name in POOL_SETTINGS)
 
 
-def _normalise_batch(x: Tensor, bn: nn.BatchNorm2d) -> _Pooled:
+def _normalise_batch(x: Tensor, bn: nn.BatchNorm2d) -> Pooled:
     mean, variance = x.new_zeros(x.shape[1]), x.new_zeros(x.shape[1])
     if not bn.training:
-        return _Pooled(x, x, mean, variance)
+        return Pooled(x, x, mean, variance)
     # With momentum 1 the buffers take the batch's own statistics.
-    return _Pooled(x, F.batch_norm(x, mean, variance, training=True, momentum=1.0, eps=bn.eps), mean, variance)
+    return Pooled(x, F.batch_norm(x, mean, variance, training=True, momentum=1.0, eps=bn.eps), mean, variance)
 
 
 def _weighted_batch_norm(bn: nn.BatchNorm2d, x: Tensor, weight: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from darts_core.search.derive import strongest_edges
 from darts_core.search.steps import Bilevel
 from darts_core.spaces import SPACES
 from darts_core.spaces.darts_cnn import DARTS_PRIMITIVES
-from darts_core.supernet.backend import Backend, Eager, Native, Reference
+from darts_core.supernet.backend import Backend, Compiled, Eager, Native, Reference
 from darts_core.supernet.shape import CellShape
 from darts_core.supernet.supernet import Supernet
 
@@ -44,8 +44,8 @@ def compare(name: str, ours: Mapping[str, torch.Tensor], theirs: Mapping[str, to
 
 
 def ways() -> list[tuple[Backend, bool]]:
-    """Return every backend that can be had here, in either memory mode."""
-    here: list[Backend] = [Reference(), Eager(), *([Native()] if kernels.is_available() else [])]
+    """Return every backend that can be had here, in either memory mode; the functions that ``compiled`` compiles, as they stand."""
+    here: list[Backend] = [Reference(), Eager(), Compiled(compiles=False), *([Native()] if kernels.is_available() else [])]
     return [(backend, lean) for backend in here for lean in (False, True)]
 
 
