@@ -136,7 +136,9 @@ def with_parts(
 
 
 def check_warmup(method: Method, cfg: SearchConfig) -> None:
-    """Raise ``ValueError`` where alpha would never move."""
+    """Raise ``ValueError`` where alpha would never move although it should, or where its curvature is asked for although it never does."""
+    if cfg.hessian_every and isinstance(method.arch_gradient, Still):
+        raise ValueError(f"search.hessian_every must be 0 with a method that never moves alpha. Got {cfg.hessian_every}.")
     if method.warmup_epochs >= cfg.epochs:
         raise ValueError(
             f"search.epochs must be more than method.warmup_epochs, {method.warmup_epochs}, in which alpha stands still: "

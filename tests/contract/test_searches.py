@@ -9,6 +9,7 @@ import torch
 from darts_core.config import SearchConfig
 from darts_core.genotype import Genotype
 from darts_core.methods import METHODS
+from darts_core.search.bilevel import Exact, FirstOrder, Unrolled
 from darts_core.search.steps import Bilevel
 from darts_core.spaces import SPACES
 from darts_core.supernet.sampled import Sampled
@@ -31,8 +32,10 @@ def words_of(hint):
 
 def combines(method, options):
     """Whether a crossing has a meaning; tests/unit/methods/test_options.py has those that are refused."""
-    is_drawn = isinstance(METHODS.build(method).relax, Sampled)
-    return not (is_drawn and options.get("arch_gradient", "first") != "first")
+    plain = METHODS.build(method)
+    if "arch_gradient" in options and not isinstance(plain.arch_gradient, FirstOrder | Unrolled | Exact):
+        return False
+    return not (isinstance(plain.relax, Sampled) and options.get("arch_gradient", "first") != "first")
 
 
 CASES = [

@@ -9,8 +9,10 @@ from darts_core.search.relax import simplex_edges, softmax_edges
 from darts_core.search.stop import SkipLimit, StableRanking
 from darts_core.supernet.sampled import Sampled
 
+CHANGEABLE = [name for name in METHODS if isinstance(METHODS.build(name).arch_gradient, FirstOrder | Unrolled | Exact)]
 
-@pytest.mark.parametrize("name", METHODS.names())
+
+@pytest.mark.parametrize("name", CHANGEABLE)
 def test_parts_of_any_method_can_be_exchanged(name):
     plain = METHODS.build(name)
     order = "first" if isinstance(plain.relax, Sampled) else "unrolled"
@@ -27,10 +29,23 @@ def test_parts_of_any_method_can_be_exchanged(name):
 
 
 @pytest.mark.parametrize("order", ["unrolled", "exact"])
-@pytest.mark.parametrize("name", [name for name in METHODS if isinstance(METHODS.build(name).relax, Sampled)])
+@pytest.mark.parametrize("name", [name for name in CHANGEABLE if isinstance(METHODS.build(name).relax, Sampled)])
 def test_weights_that_are_drawn_have_no_second_order(name, order):
     with pytest.raises(ValueError, match=rf"method\.arch_gradient must be first where weights are drawn anew .* Got '{order}'"):
         METHODS.build(name, {"arch_gradient": order})
+
+
+@pytest.mark.parametrize("order", ["first", "exact"])
+@pytest.mark.parametrize("name", sorted(set(METHODS) - set(CHANGEABLE)))
+def test_a_gradient_of_its_own_is_not_exchanged(name, order):
+    with pytest.raises(ValueError, match=r"method\.arch_gradient: leave it out"):
+        METHODS.build(name, {"arch_gradient": order})
+
+
+@pytest.mark.parametrize("option", ["warmup_epochs", "stable_epochs"])
+def test_where_alpha_never_moves_nothing_waits_for_it(option):
+    with pytest.raises(ValueError, match=rf"method\.{option}: leave it out"):
+        METHODS.build("random_search", {option: 2})
 
 
 @pytest.mark.parametrize("name", METHODS.names())
@@ -38,7 +53,7 @@ def test_null_leaves_a_part_as_it_is(name):
     own = {key for key, option in METHODS.options(name).items() if option.default is None}
     method, plain = METHODS.build(name, dict.fromkeys(own)), METHODS.build(name)
     assert (method.stop, method.channel_proportion, method.warmup_epochs) == (plain.stop, plain.channel_proportion, plain.warmup_epochs)
-    assert isinstance(method.arch_gradient, FirstOrder)
+    assert type(method.arch_gradient) is type(plain.arch_gradient)
 
 
 def test_edges_of_pc_darts_can_do_without_weights():

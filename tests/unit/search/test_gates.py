@@ -77,7 +77,7 @@ def test_the_supernet_s_gradient_of_a_gate_is_the_products_of_outputs():
         for step in (1e-6, -1e-6):
             moved = drawn.op_EO.detach().clone()
             moved[0, o] += step
-            net._only = {"normal": type(drawn)(moved, drawn.active)}
+            net._imposed = {"normal": type(drawn)(moved, drawn.active)}
             values.append(net(x).square().sum().item())
         slopes.append((values[0] - values[1]) / 2e-6)
     p = net.arch.normal.detach()[0, list(drawn.active[0])].softmax(0)
