@@ -73,9 +73,11 @@ def _compile(function: Callable[..., Any], static: Hashable, arguments: Sequence
         found.append(own)
         return values
 
-    # The compiler keeps what it has made on disk only where somebody knows the shapes' symbols, though here there are none.
-    with torch.no_grad(), tracing(TracingContext(FakeTensorMode(shape_env=ShapeEnv()))):
-        compiled = torch._inductor.compile(make_fx(of_flat)(*flat), flat)
+    # The compiler keeps what it has made on disk only where somebody knows the shapes' symbols. Here there are none: all shapes are fixed.
+    mode = FakeTensorMode(shape_env=ShapeEnv())
+    fakes: list[Any] = [mode.from_tensor(x, static_shapes=True) for x in flat]
+    with torch.no_grad(), tracing(TracingContext(mode)):
+        compiled = torch._inductor.compile(make_fx(of_flat)(*flat), fakes)
     return lambda tensors: tree_unflatten(list(compiled(*tensors)), found[0])
 
 
