@@ -12,9 +12,8 @@ from darts_core.ops.native.block import bn_fits, is_plain
 from darts_core.ops.native.library import SUFFIXES
 from darts_core.ops.native.terms import Pool
 from darts_core.supernet.plan import Candidate, plan
-from darts_core.supernet.shared import POOLS
+from darts_core.supernet.shared import PLAIN_POOL, POOLS
 
-_PLAIN_POOL = {"kernel_size": 3, "padding": 1, "dilation": 1, "ceil_mode": False, "count_include_pad": False, "divisor_override": None}
 _DEVICES = ("cpu", "meta")  # on meta nothing is computed, but what is kept is known
 _MOST_PLANS = 256  # every cell of a deep supernet in each way in which it is computed; of sampled paths there is no end
 Kind = tuple[torch.device, torch.dtype, int]
@@ -81,6 +80,6 @@ def _candidate(op: nn.Module, like: Tensor) -> Candidate | None:
         pool, bn = op
         if not isinstance(pool, POOLS) or not isinstance(bn, nn.BatchNorm2d) or pool.stride not in (1, 2):
             return None
-        if all(getattr(pool, name, value) == value for name, value in _PLAIN_POOL.items()) and is_plain(bn) and bn_fits(bn, like):
+        if all(getattr(pool, name, value) == value for name, value in PLAIN_POOL.items()) and is_plain(bn) and bn_fits(bn, like):
             return Candidate(pool=Pool(-1, isinstance(pool, nn.MaxPool2d), int(pool.stride), bn.eps), bn=bn)
     return None

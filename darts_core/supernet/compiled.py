@@ -32,19 +32,10 @@ from darts_core.ops.layout import subsample
 from darts_core.ops.native.block import Block
 from darts_core.ops.pooled import max_backward, max_forward, mean_backward, mean_forward
 from darts_core.runtime import per_shape
-from darts_core.supernet.shared import Pooled, SharedSource, shared_total
+from darts_core.supernet.shared import PLAIN_POOL, Pooled, SharedSource, shared_total
 from darts_core.supernet.source import Term
 
 _LARGEST_COMPILED = 5  # a larger kernel's taps, 49 and more, take too long to compile
-_PLAIN_POOL = {
-    "kernel_size": 3,
-    "stride": 1,
-    "padding": 1,
-    "dilation": 1,
-    "ceil_mode": False,
-    "count_include_pad": False,
-    "divisor_override": None,
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +73,8 @@ class CompiledSource(SharedSource):
     def pooled(self, pool: nn.MaxPool2d | nn.AvgPool2d, bn: nn.BatchNorm2d) -> Pooled:
         """Return the state pooled, by a function of autograd where the pool is of stride 1 and of the usual form."""
         pixels = self.x.numel() // self.x.shape[1]
-        if any(getattr(pool, name, value) != value for name, value in _PLAIN_POOL.items()) or not bn.training or pixels < 2:
+        is_plain = all(getattr(pool, name, value) == value for name, value in PLAIN_POOL.items()) and pool.stride == 1
+        if not is_plain or not bn.training or pixels < 2:
             return super().pooled(pool, bn)
         if not torch.is_grad_enabled():
             return super().pooled(pool, bn)

@@ -23,6 +23,8 @@ from darts_core.supernet.source import Term
 
 POOLS = (nn.MaxPool2d, nn.AvgPool2d)
 POOL_SETTINGS = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "count_include_pad", "divisor_override")
+PLAIN_POOL = {"kernel_size": 3, "padding": 1, "dilation": 1, "ceil_mode": False, "count_include_pad": False, "divisor_override": None}
+"""Settings of the pools that there are kernels for, of whatever stride."""
 
 
 @dataclass(frozen=True)
