@@ -49,6 +49,8 @@ def cross_check(cfg: Config, *, folder: Path = Path(), only_search: bool = False
         checks.append(lambda: check_warmup(build_method(cfg), cfg.search))
     if cfg.evaluate.benchmark_table is not None:
         checks.append(lambda: benchmark_table(cfg, folder=folder))
+    if isinstance(cfg.search.rank_truth, str):
+        checks.append(lambda: rank_table(cfg, folder=folder))
     if (rule := cfg.derive.rule) is not None:
         checks.append(lambda: DERIVE_RULES.get(rule))
     checks += [lambda name=name: BASELINES.get(name) for name in cfg.retrain.baselines]  # type: ignore[misc]
@@ -76,11 +78,21 @@ def benchmark_table(cfg: Config, *, folder: Path = Path()) -> BenchmarkTable | N
 
     Raise ``ValueError`` where it cannot be read, or where the space does not write its architectures as tables do.
     """
-    if cfg.evaluate.benchmark_table is None:
+    return _table(cfg, cfg.evaluate.benchmark_table, "evaluate.benchmark_table", otherwise="null", folder=folder)
+
+
+def rank_table(cfg: Config, *, folder: Path = Path()) -> BenchmarkTable | None:
+    """Return the table that ``search.rank_truth`` names, as :func:`benchmark_table` does; None where it names none."""
+    named = cfg.search.rank_truth
+    return _table(cfg, named if isinstance(named, str) else None, "search.rank_truth", otherwise="a number of epochs", folder=folder)
+
+
+def _table(cfg: Config, path: str | None, key: str, *, otherwise: str, folder: Path) -> BenchmarkTable | None:
+    if path is None:
         return None
     if build_space(cfg).spell is None:
-        raise ValueError(f"evaluate.benchmark_table must be null with space.name: {cfg.space.name}, whose architectures no table lists.")
-    return BenchmarkTable.load(folder / cfg.evaluate.benchmark_table)
+        raise ValueError(f"{key} must be {otherwise} with space.name: {cfg.space.name}, whose architectures no table lists.")
+    return BenchmarkTable.load(folder / path, key=key)
 
 
 def build_space(cfg: Config) -> CellSpace:

@@ -27,6 +27,7 @@ from darts_core.engine.loop import (
     to_device,
 )
 from darts_core.engine.placing import advice, place
+from darts_core.engine.rank_disorder import RankProbe, require_probe
 from darts_core.engine.schedule import cosine
 from darts_core.engine.watch import cell_metrics, collapse_warning, is_collapsed, ranking, stable_epochs
 from darts_core.genotype import Cell, Genotype
@@ -70,16 +71,17 @@ class SearchResult:
     """What a search found.
 
     ``history`` has a row an epoch (losses, accuracies in percent, learning rate, entropies, mean weights, the collapse watch), ``alphas`` a
-    row for each epoch, cell, edge and operation, ``costs`` what :meth:`EpochCost.lap` says of each epoch; ``op_weights`` are the final
-    weights op_EO of each cell type, ``edge_weights`` those of the edges, edge_E, where they have any, and ``supernet_state`` is the
-    ``state_dict`` with alpha in it. ``computed`` says by which backend and memory mode, ``stopped`` why the search ended before its last
-    epoch, if it did.
+    row for each epoch, cell, edge and operation, ``costs`` what :meth:`EpochCost.lap` says of each epoch, ``ranks`` the architectures of a
+    probe and their accuracies, epoch by epoch; ``op_weights`` are the final weights op_EO of each cell type, ``edge_weights`` those of the
+    edges, edge_E, where they have any, and ``supernet_state`` is the ``state_dict`` with alpha in it. ``computed`` says by which backend
+    and memory mode, ``stopped`` why the search ended before its last epoch, if it did.
     """
 
     genotype: Genotype
     history: list[Row]
     alphas: list[Row]
     costs: list[Row]
+    ranks: list[Row]
     computed: dict[str, str]
     stopped: str | None
     op_weights: dict[str, Tensor] = field(repr=False)
@@ -119,15 +121,18 @@ def search(
     log: Log = no_log,
     checkpoint: Checkpoint | None = None,
     generator: torch.Generator | None = None,
+    probe: RankProbe | None = None,
 ) -> SearchResult:
     """Run ``cfg.epochs`` epochs, or fewer if the method says so, and derive the genotype of the last one.
 
     Go on from ``checkpoint`` where it holds a state. What a method draws at random comes from ``generator``, a CPU generator.
+    ``probe`` is asked along the way how well the supernet orders architectures.
 
     Raise ``ValueError`` where the method's warm-up leaves no epoch in which alpha moves, ``TrainingError`` where a loss is not finite, the
     training set is empty, or the device's memory is full.
     """
     check_warmup(method, cfg)
+    require_probe(probe, cfg)
     if isinstance(data.train, Sized) and len(data.train) == 0:
         raise TrainingError("The training loader has no batch: fewer images than search.batch_size with drop_last?")
     with memory_advice("Lower search.batch_size or space.init_channels."):
@@ -138,13 +143,14 @@ def search(
     history: list[Row] = []
     alphas: list[Row] = []
     costs: list[Row] = []
+    ranks: list[Row] = []
     done = 0
     if checkpoint is not None and (state := checkpoint.load("search")) is not None:
         supernet.load_state_dict(state["supernet"])
         bilevel.load_state_dict(state["bilevel"])
         for part, saved in zip(data.streams(), state["streams"], strict=True):
             part.load_state_dict(saved)
-        history, alphas, costs, done = state["history"], state["alphas"], state["costs"], state["epoch"]
+        history, alphas, costs, ranks, done = (state[name] for name in ("history", "alphas", "costs", "ranks", "epoch"))
     reporter = Progress("search", cfg.epochs, mode=progress, done=done)
     with memory_advice(advice(supernet, method)), EpochCost(device) as cost:
         valid = cost.waiting(to_device(data.valid, device, memory_format))
@@ -177,6 +183,10 @@ def search(
                 row["penalty"] = float(bilevel.penalty().detach())
             if cfg.hessian_every and (epoch + 1) % cfg.hessian_every == 0:
                 row["hessian"] = _curvature(supernet, next(iter(to_device(data.held_out, device, memory_format))))
+            if probe is not None and probe.is_due(epoch + 1):
+                found, compared = probe.compare(supernet, epoch + 1, device=device, memory_format=memory_format)
+                row |= found
+                ranks += compared
             history.append({"epoch": epoch + 1, **row})
             if (warning := collapse_warning(history)) is not None:
                 LOG.warning("search: %s", warning)
@@ -193,6 +203,7 @@ def search(
                         "history": history,
                         "alphas": alphas,
                         "costs": costs,
+                        "ranks": ranks,
                     },
                 )
             row |= {name: value for name, value in costs[-1].items() if name != "epoch"}
@@ -208,6 +219,7 @@ def search(
         history=history,
         alphas=alphas,
         costs=costs,
+        ranks=ranks,
         computed=computed,
         stopped=stopped,
         op_weights=op_weights,

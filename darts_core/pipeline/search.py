@@ -14,9 +14,11 @@ from torch import Tensor
 from darts_core.components import build_method, build_space
 from darts_core.config import Config
 from darts_core.data import Batches, Cycle, DataSpec, Prepared, open_prepared, resolve_policy
+from darts_core.engine.loop import Log, no_log
 from darts_core.engine.search import SearchData, SearchResult, search
 from darts_core.nets.baselines import BASELINES
 from darts_core.pipeline.places import PREPARED, SEARCH, write_json
+from darts_core.pipeline.rank_disorder import rank_probe
 from darts_core.pipeline.stage import Stage, circumstances
 from darts_core.report.search import draw_search, save_tables
 from darts_core.runtime.checkpoint import Checkpoint
@@ -40,7 +42,7 @@ def run(stage: Stage) -> None:
     _check_baselines(stage.cfg, prepared.spec)
     with _checkpoint(stage.cfg, stage.session, prepared) as checkpoint:
         stage.earlier_s = checkpoint.begin_run()
-        result = search_cell(stage.cfg, prepared, stage.session, stage=stage, checkpoint=checkpoint)
+        result = search_cell(stage.cfg, prepared, stage.session, log=stage.tracker.log, checkpoint=checkpoint)
         _save(result, stage)
         stage.provenance(data_hash=prepared.spec.content_hash, computed=result.computed)
         checkpoint.finish()
@@ -53,7 +55,9 @@ def _check_baselines(cfg: Config, spec: DataSpec) -> None:
             BASELINES.get(name)(in_channels=spec.channels, num_classes=spec.num_classes, image_size=min(spec.height, spec.width))
 
 
-def search_cell(cfg: Config, prepared: Prepared, session: Session, *, stage: Stage, checkpoint: Checkpoint) -> SearchResult:
+def search_cell(
+    cfg: Config, prepared: Prepared, session: Session, *, log: Log = no_log, checkpoint: Checkpoint | None = None
+) -> SearchResult:
     """Build supernet, method and batches as ``cfg`` says, each with a random stream of its own, and run the search."""
     space, method, spec = build_space(cfg), build_method(cfg), prepared.spec
     with seeded(cfg.seed, "search weights"):
@@ -71,9 +75,10 @@ def search_cell(cfg: Config, prepared: Prepared, session: Session, *, stage: Sta
         cfg=cfg.search,
         device=session.device,
         progress=session.progress,
-        log=stage.tracker.log,
+        log=log,
         checkpoint=checkpoint,
         generator=stream(cfg.seed, "search perturbation"),
+        probe=rank_probe(cfg, prepared, session, checkpoint=checkpoint),
     )
 
 
@@ -112,11 +117,15 @@ def _save(result: SearchResult, stage: Stage) -> None:
         "search_train_acc": "train_acc",
         "search_train_loss": "train_loss",
     }
-    alike = [key for key in last if key.startswith("entropy_") or key in ("skip_share", "parameterless_normal", "collapsed")]
+    alike = [
+        key
+        for key in last
+        if key.startswith("entropy_") or key in ("skip_share", "parameterless_normal", "collapsed", "rank_tau", "rank_rho")
+    ]
     stage.metrics({**{key: last[name] for key, name in named.items()}, **{f"search_{key}": last[key] for key in alike}})
     stage.epochs(result.costs, prefix="search", total="search_epochs_s")
-    save_tables(result.history, result.alphas, result.costs, stage.reports)
-    draw_search(result.history, result.alphas, stage.reports)
+    save_tables(result.history, result.alphas, result.costs, stage.reports, ranks=result.ranks)
+    draw_search(result.history, result.alphas, stage.reports, ranks=result.ranks)
 
 
 def _save_arch(content: dict[str, Any]) -> None:
