@@ -46,13 +46,17 @@ class MethodScore:
 
 
 def by_method(outcomes: Sequence[Outcome], *, baseline: str = BASELINE) -> list[MethodScore]:
-    """Return a score for each method in the order of ``outcomes``; seeds that ``baseline`` lacks take no part in the difference."""
-    random = {one.seed: one.accuracy for one in outcomes if one.method == baseline}
-    return [_score([one for one in outcomes if one.method == method], {} if method == baseline else random) for method in _names(outcomes)]
+    """Return a score for each method in the order of ``outcomes``; seeds that ``baseline`` lacks take no part in the difference.
+
+    What stands behind a colon in the name of a method is its settings.
+    """
+    random = {one.seed: one.accuracy for one in outcomes if _is(one.method, baseline)}
+    methods = dict.fromkeys(one.method for one in outcomes)
+    return [_score([one for one in outcomes if one.method == method], {} if _is(method, baseline) else random) for method in methods]
 
 
-def _names(outcomes: Sequence[Outcome]) -> list[str]:
-    return list(dict.fromkeys(one.method for one in outcomes))
+def _is(method: str, name: str) -> bool:
+    return method.partition(":")[0] == name
 
 
 def _score(own: Sequence[Outcome], random: dict[int, float]) -> MethodScore:
