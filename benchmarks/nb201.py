@@ -89,7 +89,9 @@ def outcome(label: str, seed: int, settings: dict[str, Any], args: argparse.Name
     """Return the outcome of a run: of the file in which an equal one left it, or of a search now."""
     cfg = configuration(settings, label, seed, args)
     path = args.out / f"{label}_{seed}.json"
-    chosen = cfg.model_dump(mode="json", include={"seed", "space", "method", "search"}) | {"data": dict(cfg.data.options, root="")}
+    chosen = cfg.model_dump(mode="json", include={"seed", "space", "method", "search"}, exclude_defaults=True) | {
+        "data": dict(cfg.data.options, root="")
+    }
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if found.get("settings") != chosen:
         found = {"settings": chosen, **measured(cfg, prepared(cfg, args.cache), table, args.out / f"{label}_{seed}")}
