@@ -16,6 +16,7 @@ from darts_core.search.derive import DeriveRule, strongest_edges
 from darts_core.search.penalties import Penalty
 from darts_core.search.perturb import Perturbation
 from darts_core.search.ranges import at_least
+from darts_core.search.reinforce import Reinforce
 from darts_core.search.relax import softmax_edges
 from darts_core.search.select import Selection
 from darts_core.search.stop import StableRanking, StopRule
@@ -126,6 +127,8 @@ def with_parts(
         parts["arch_gradient"] = ARCH_GRADIENTS.build(arch_gradient)
     if channel_proportion is not None:
         parts["channel_proportion"] = at_least(1, "channel_proportion", channel_proportion)
+    if edge_weights and isinstance(method.arch_gradient, Reinforce):
+        raise ValueError("method.edge_weights must be false or null with REINFORCE, which moves what is drawn: edges are not.")
     if edge_weights is not None:
         parts["relax_edges"] = softmax_edges if edge_weights else None
     if warmup_epochs is not None:

@@ -16,6 +16,7 @@ from darts_core.supernet.backend import Backend, Reference
 from darts_core.supernet.cell import SearchCell
 from darts_core.supernet.mixed import MixedOp
 from darts_core.supernet.partial import check_width
+from darts_core.supernet.policy import Joint
 from darts_core.supernet.recompute import recomputed
 from darts_core.supernet.sampled import Sampled, Weights, one_hot
 from darts_core.supernet.shape import CellShape
@@ -64,11 +65,11 @@ class Supernet(nn.Module):
         self.relax_edges = relax_edges
         check_width(init_channels, channel_proportion)
         edges = len(shape.sources)
-        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(self.cell_types, (edges, len(self.primitives)))
+        shapes: dict[str, tuple[int, ...]] = {} if isinstance(relax, Joint) else dict.fromkeys(self.cell_types, (edges, len(primitives)))
         if relax_edges is not None:
             shapes |= {_of_edges(cell_type): (edges,) for cell_type in self.cell_types}
         self.arch = ArchParameters(shapes, generator=generator)
-        self.relax = relax.fresh(generator) if isinstance(relax, Sampled) else relax
+        self.relax = self._own(relax, generator)
         frame = DartsFrame() if frame is None else frame
         width = dict.fromkeys(self.cell_types, len(shape.concat))
         skeleton = frame.build(in_channels=in_channels, init_channels=init_channels, layers=layers, stem=stem, width=width)
@@ -104,7 +105,7 @@ class Supernet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (B, C_in, H, W) to logits (B, K)."""
-        weights = self._imposed or {cell_type: self.relax(self.arch.get(cell_type)) for cell_type in self.cell_types}
+        weights = self._imposed or self._relaxed()
         given = {cell_type: (each.spent(), self._edges(cell_type)) for cell_type, each in weights.items()}
         states = self._enter(self.stem(x))
         is_lean = self.is_lean and torch.is_grad_enabled()
@@ -123,8 +124,19 @@ class Supernet(nn.Module):
             states = [*states[1:], recomputed(cell, compute, *inputs) if is_lean else compute(*inputs)]
         return self.classifier(pooled(self.head(states[-1])))
 
+    def _own(self, relax: Relaxation, generator: torch.Generator) -> Relaxation:
+        if isinstance(relax, Joint):
+            return relax.fitted(primitives=self.primitives, shape=self.shape, cell_types=self.cell_types, generator=generator)
+        return relax.fresh(generator) if isinstance(relax, Sampled) else relax
+
+    def _relaxed(self) -> Mapping[str, Weights]:
+        if isinstance(self.relax, Joint):
+            return self.relax.together()
+        return {cell_type: self.relax(alpha_EO) for cell_type, alpha_EO in self.op_alphas().items()}
+
     @contextmanager
-    def _imposing(self, weights: Mapping[str, Weights]) -> Iterator[None]:
+    def imposing(self, weights: Mapping[str, Weights]) -> Iterator[None]:
+        """Within, forward passes spend ``weights`` of each cell type, whatever alpha says."""
         before, self._imposed = self._imposed, weights
         try:
             yield
@@ -133,11 +145,11 @@ class Supernet(nn.Module):
 
     def weighing(self, op_EO: Mapping[str, Tensor]) -> AbstractContextManager[None]:
         """Within, forward passes weigh the operations of each cell type by ``op_EO``, whatever alpha says."""
-        return self._imposing({cell_type: Weights(weights) for cell_type, weights in op_EO.items()})
+        return self.imposing({cell_type: Weights(weights) for cell_type, weights in op_EO.items()})
 
     def only(self, genotype: Genotype) -> AbstractContextManager[None]:
         """Within, forward passes compute the operations of ``genotype`` alone, each with weight 1."""
-        return self._imposing({cell_type: self.path(genotype, cell_type) for cell_type in self.cell_types})
+        return self.imposing({cell_type: self.path(genotype, cell_type) for cell_type in self.cell_types})
 
     def path(self, genotype: Genotype, cell_type: str) -> Weights:
         """Return 1 for the operation on each edge of a genotype's cell; edges that it lacks weigh nothing, by the cheapest operation."""
@@ -145,8 +157,8 @@ class Supernet(nn.Module):
         idle = next((o for name in ("none", "skip_connect") for o, own in enumerate(self.primitives) if own == name), 0)
         active = tuple((chosen.get(ends, idle),) for ends in self.shape.sources)
         kept_E = torch.tensor([float(ends in chosen) for ends in self.shape.sources])
-        alpha_EO = self.arch.get(cell_type).detach()
-        return Weights(one_hot(active, alpha_EO) * kept_E.to(alpha_EO).unsqueeze(1), active)
+        like_EO = self.classifier.weight.new_empty(len(active), len(self.primitives))
+        return Weights(one_hot(active, like_EO) * kept_E.to(like_EO).unsqueeze(1), active)
 
     def _edges(self, cell_type: str) -> Tensor | None:
         return None if self.relax_edges is None else self.relax_edges(self.arch.get(_of_edges(cell_type)), self.shape.fan_in)
@@ -168,17 +180,20 @@ class Supernet(nn.Module):
             self.backend = backend
 
     def op_alphas(self) -> dict[str, Tensor]:
-        """Return the operations' ``alpha_EO`` of each cell type."""
-        return {cell_type: self.arch.get(cell_type) for cell_type in self.cell_types}
+        """Return the operations' ``alpha_EO`` of each cell type; none where the relaxation has parameters of its own."""
+        return {} if isinstance(self.relax, Joint) else {cell_type: self.arch.get(cell_type) for cell_type in self.cell_types}
 
     def op_weights(self) -> dict[str, Tensor]:
         """Return what the relaxation makes of alpha, ``op_EO`` of each cell type; where weights are drawn, the expected ones."""
+        if isinstance(self.relax, Joint):
+            return self.relax.marginals()
         expected = self.relax.expected if isinstance(self.relax, Sampled) else lambda alpha_EO: self.relax(alpha_EO).op_EO
         return {cell_type: expected(alpha_EO) for cell_type, alpha_EO in self.op_alphas().items()}
 
     def arch_parameters(self) -> list[nn.Parameter]:
         """Return the architecture parameters, which only the arch step moves."""
-        return list(self.arch.parameters())
+        own = self.relax.parameters() if isinstance(self.relax, Joint) else ()
+        return [*self.arch.parameters(), *own]
 
     def weights(self) -> dict[str, nn.Parameter]:
         """Return every other parameter by name: what the weight step moves, decays and clips.
@@ -190,7 +205,7 @@ class Supernet(nn.Module):
     @cached_property
     def _weights(self) -> list[tuple[str, nn.Module, str]]:
         """Name, module and the module's name for it of each weight: to walk thousands of modules takes as long as a small cell."""
-        names = [name for name, _ in self.named_parameters() if not name.startswith("arch.")]
+        names = [name for name, _ in self.named_parameters() if not name.startswith(("arch.", "relax."))]
         return [(name, self.get_submodule(owner), own) for name in names for owner, _, own in [name.rpartition(".")]]
 
     def mixture(self) -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ OPTIONS = {  # what a short search needs to differ, or what is random
     "pc_darts": [{"warmup_epochs": 1}],
     "smooth_darts": [{"perturbation": "random"}, {"perturbation": "adversarial", "attack_steps": 2}],
     "darts_plus": [{"skip_limit": 3}],
-    "proxyless": [{"warmup_epochs": 1}],
+    "proxyless": [{"warmup_epochs": 1}, {"warmup_epochs": 0, "arch_gradient": "reinforce", "samples": 2}],
     "random_search": [{"samples": 3, "score_batches": 1}],
 }
 CASES = [

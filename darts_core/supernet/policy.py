@@ -1,0 +1,68 @@
+"""Policies: relaxations that draw whole architectures and know how probable each of them is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from darts_core.supernet.sampled import Active, Sampled, Weights, one_hot, strongest
+from darts_core.supernet.shape import CellShape
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """An architecture, as the weights 0 and 1 of each cell type.
+
+    ``log_prob`` is the logarithm of its probability in nats, ``entropy`` that of the decisions that led to it; scalars with a gradient.
+    """
+
+    weights: Mapping[str, Weights]
+    log_prob: Tensor
+    entropy: Tensor
+
+
+class Policy(Sampled):
+    """A relaxation that draws one architecture of all cell types at a time."""
+
+    def draw(self, alphas: Mapping[str, Tensor]) -> Drawn:
+        """Return an architecture; ``alphas`` are the ``alpha_EO`` of each cell type, none where the policy has parameters of its own."""
+        raise NotImplementedError
+
+
+class Categorical(Policy):
+    """One operation an edge, drawn by the softmax of alpha, each edge by itself."""
+
+    def draw(self, alphas: Mapping[str, Tensor]) -> Drawn:
+        """Return an operation for each edge."""
+        weights: dict[str, Weights] = {}
+        log_probs, entropies = [], []
+        for cell_type, alpha_EO in alphas.items():
+            log_EO = alpha_EO.log_softmax(dim=-1)
+            active = self.pick(log_EO)
+            weights[cell_type] = Weights(one_hot(active, alpha_EO.detach()), active)
+            log_probs.append(log_EO.gather(1, torch.tensor(active, device=log_EO.device)).sum())
+            entropies.append(-(log_EO.exp() * log_EO).sum())
+        return Drawn(weights=weights, log_prob=torch.stack(log_probs).sum(), entropy=torch.stack(entropies).sum())
+
+    def pick(self, log_EO: Tensor) -> Active:
+        """Return an operation of each edge, drawn by the logarithms of their probabilities (Gumbel's trick)."""
+        return strongest(log_EO.detach() - self.exponential(log_EO).log())
+
+
+class Joint(Policy):
+    """A policy with parameters of its own in the place of alphas, which draws the cell types one after the other."""
+
+    def fitted(self, *, primitives: Sequence[str], shape: CellShape, cell_types: Sequence[str], generator: torch.Generator) -> Joint:
+        """Return a policy for these cells; its parameters and its random stream come from ``generator``."""
+        raise NotImplementedError
+
+    def together(self) -> Mapping[str, Weights]:
+        """Return the weights of a forward pass: an architecture that is drawn, or in evaluation mode the one that stands for all."""
+        raise NotImplementedError
+
+    def marginals(self) -> dict[str, Tensor]:
+        """Return op_EO of each cell type as it is logged: how probable each operation is on each edge."""
+        raise NotImplementedError
