@@ -115,6 +115,8 @@ def _save(result: SearchResult, stage: Stage) -> None:
     alike = [key for key in last if key.startswith("entropy_") or key in ("skip_share", "parameterless_normal", "collapsed")]
     stage.metrics({**{key: last[name] for key, name in named.items()}, **{f"search_{key}": last[key] for key in alike}})
     stage.epochs(result.costs, prefix="search", total="search_epochs_s")
+    if result.selection is not None:
+        stage.resources["search_selection_s"] = result.selection["epoch_s"]
     save_tables(result.history, result.alphas, result.costs, stage.reports)
     draw_search(result.history, result.alphas, stage.reports)
 

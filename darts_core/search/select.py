@@ -1,4 +1,4 @@
-"""Choosing among discrete architectures by the supernet's weights, where alpha does not choose."""
+"""Choosing a discrete architecture by the supernet's weights, where alpha does not choose."""
 
 from __future__ import annotations
 
@@ -10,21 +10,30 @@ import torch
 
 from darts_core.genotype import Genotype
 from darts_core.spaces.space import CellSpace
+from darts_core.supernet.supernet import Supernet
+
+Evaluate = Callable[[], float]
+"""The supernet's accuracy in percent, as it is computed at the time: ``with supernet.only(genotype): evaluate()``."""
+
+Tune = Callable[[int, int], None]
+"""(epoch from 0, number of epochs) -> one epoch of the steps of the search, as the supernet is computed at the time."""
 
 
 class Selection(Protocol):
-    """Returns the chosen genotype and its score.
+    """Returns the chosen genotype and its accuracy in percent, as ``evaluate`` tells it.
 
-    ``score`` computes an architecture with the supernet's weights on ``batches`` validation batches, the same ones for all, and returns
-    its accuracy in percent.
+    ``evaluate`` takes the same validation images whenever it is called, and BatchNorm the statistics of each batch, for those of all
+    paths together are no path's; it changes nothing. ``tune`` trains the supernet.
     """
 
     @property
-    def batches(self) -> int:
-        """How many validation batches ``score`` takes."""
+    def batches(self) -> int | None:
+        """How many validation batches ``evaluate`` takes; None: all held-out images."""
         ...
 
-    def __call__(self, space: CellSpace, score: Callable[[Genotype], float], generator: torch.Generator) -> tuple[Genotype, float]: ...  # noqa: D102
+    def __call__(  # noqa: D102
+        self, supernet: Supernet, space: CellSpace, *, evaluate: Evaluate, tune: Tune, generator: torch.Generator
+    ) -> tuple[Genotype, float]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +43,14 @@ class BestOfRandom:
     samples: int
     batches: int
 
-    def __call__(self, space: CellSpace, score: Callable[[Genotype], float], generator: torch.Generator) -> tuple[Genotype, float]:
-        """Return the genotype and its accuracy, percent."""
+    def __call__(
+        self, supernet: Supernet, space: CellSpace, *, evaluate: Evaluate, tune: Tune, generator: torch.Generator
+    ) -> tuple[Genotype, float]:
+        """Return the genotype and its accuracy, percent; nothing is tuned."""
         drawn = [space.random_genotype(generator) for _ in range(self.samples)]
-        scores = [score(genotype) for genotype in drawn]
+        scores = []
+        for genotype in drawn:
+            with supernet.only(genotype):
+                scores.append(evaluate())
         best = max(range(self.samples), key=lambda k: scores[k])
         return drawn[best], scores[best]

@@ -62,7 +62,7 @@ class SearchCell(nn.Module):
     def forward(
         self,
         inputs: Sequence[Tensor],
-        weight_EO: Tensor,
+        weight_EO: Tensor | Sequence[Tensor],
         edge_E: Tensor | None = None,
         *,
         backend: Backend,
@@ -70,13 +70,16 @@ class SearchCell(nn.Module):
         auxiliary: Tensor | None = None,
         active: Active | None = None,
     ) -> Tensor:
-        """Return the joined nodes; ``weight_EO`` weighs the ``active`` operations of each edge, ``edge_E`` the edges.
+        """Return the joined nodes; ``weight_EO`` weighs the ``active`` operations of each edge (a row an edge), ``edge_E`` the edges.
 
         A cell that fits its inputs takes them as ``backend`` hands them on, any other as they are, and so it leaves its output.
         ``auxiliary`` (a scalar) weighs the skip connections outside alpha, where there are any.
         """
         if edge_E is not None:
-            weight_EO = weight_EO * edge_E.unsqueeze(1)
+            if isinstance(weight_EO, Tensor):
+                weight_EO = weight_EO * edge_E.unsqueeze(1)
+            else:
+                weight_EO = [row * weight for row, weight in zip(weight_EO, edge_E)]
         skips = self._skips(auxiliary, edge_E)
         is_last = is_last or not self.fits_inputs
         if self.fits_inputs:
@@ -84,7 +87,7 @@ class SearchCell(nn.Module):
         if self.channel_proportion > 1:
             return self._partial(inputs, weight_EO, edge_E, skips, backend=backend, is_last=is_last, active=active)
         states = [backend.source(x) for x in inputs]
-        edges = zip(self._computed(active), weight_EO.unbind(), skips)
+        edges = zip(self._computed(active), weight_EO, skips)
         for count in self.shape.fan_in:
             terms: list[Term] = []
             for src in range(count):
@@ -115,7 +118,7 @@ class SearchCell(nn.Module):
     def _partial(
         self,
         inputs: Sequence[Tensor],
-        weight_EO: Tensor,
+        weight_EO: Tensor | Sequence[Tensor],
         edge_E: Tensor | None,
         skips: Sequence[tuple[nn.Module, Tensor] | None],
         *,
@@ -124,8 +127,8 @@ class SearchCell(nn.Module):
         active: Active | None,
     ) -> Tensor:
         states = [PartialState(x, backend, self.channel_proportion) for x in inputs]
-        passing_E = weight_EO.new_ones(len(self.edges)) if edge_E is None else edge_E
-        edges = zip(self._computed(active), weight_EO.unbind(), passing_E.unbind(), skips)
+        passing_E = weight_EO[0].new_ones(len(self.edges)) if edge_E is None else edge_E
+        edges = zip(self._computed(active), weight_EO, passing_E, skips)
         for count in self.shape.fan_in:
             terms: list[Term] = []
             passing: list[Term] = []

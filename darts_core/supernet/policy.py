@@ -12,6 +12,21 @@ from darts_core.supernet.sampled import Active, Sampled, Weights, one_hot, stron
 from darts_core.supernet.shape import CellShape
 
 
+def cheapest(primitives: Sequence[str]) -> int:
+    """Return the number of the operation that is computed where none is wanted."""
+    return next((o for name in ("none", "skip_connect") for o, own in enumerate(primitives) if own == name), 0)
+
+
+def one_path(chosen: Mapping[tuple[int, int], int], *, primitives: Sequence[str], shape: CellShape, like: Tensor) -> Weights:
+    """Return 1 for the operation that is ``chosen`` for an edge, by (source, destination); edges without one weigh nothing.
+
+    The tensors are of the kind of ``like``.
+    """
+    active = tuple((chosen.get(ends, cheapest(primitives)),) for ends in shape.sources)
+    kept_E = like.new_tensor([float(ends in chosen) for ends in shape.sources])
+    return Weights(one_hot(active, like.new_empty(len(active), len(primitives))) * kept_E.unsqueeze(1), active, kept_E)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
     """An architecture, as the weights 0 and 1 of each cell type.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,16 +17,20 @@ Active = tuple[tuple[int, ...], ...]
 class Weights:
     """What a relaxation makes of the operations' alpha: ``op_EO`` weighs the operations of each edge.
 
-    Where not all operations are computed, ``active`` says for each edge which ones, as many on each; the others add nothing.
+    Where not all operations are computed, ``active`` says for each edge which ones, at least one; the others add nothing. ``edge_E``, where
+    given, multiplies what goes along each edge, past the candidates, too.
     """
 
     op_EO: Tensor  # noqa: N815
     active: Active | None = None
+    edge_E: Tensor | None = None  # noqa: N815
 
-    def spent(self) -> Tensor:
-        """Return the weights of the operations that are computed, (E, K)."""
+    def spent(self) -> Tensor | Sequence[Tensor]:
+        """Return the weights of the operations that are computed: (E, K), or where K differs a tensor (K,) for each edge."""
         if self.active is None:
             return self.op_EO
+        if len({len(computed) for computed in self.active}) > 1:
+            return [row[list(computed)] for row, computed in zip(self.op_EO.unbind(), self.active)]
         return self.op_EO.gather(1, torch.tensor(self.active, device=self.op_EO.device))
 
 

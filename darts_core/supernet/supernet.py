@@ -14,11 +14,12 @@ from darts_core.nets.skeleton import CellPlan, DartsFrame, Frame, Stem, pooled
 from darts_core.supernet.arch import ArchParameters
 from darts_core.supernet.backend import Backend, Reference
 from darts_core.supernet.cell import SearchCell
+from darts_core.supernet.kept import Kept
 from darts_core.supernet.mixed import MixedOp
 from darts_core.supernet.partial import check_width
-from darts_core.supernet.policy import Joint
+from darts_core.supernet.policy import Joint, cheapest, one_path
 from darts_core.supernet.recompute import recomputed
-from darts_core.supernet.sampled import Sampled, Weights, one_hot
+from darts_core.supernet.sampled import Sampled, Weights
 from darts_core.supernet.shape import CellShape
 
 Relaxation = Callable[[Tensor], Weights]
@@ -37,6 +38,7 @@ class Supernet(nn.Module):
     """
 
     _imposed: Mapping[str, Weights] | None = None
+    _kept: Mapping[str, Kept] | None = None
 
     def __init__(
         self,
@@ -106,7 +108,9 @@ class Supernet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map images (B, C_in, H, W) to logits (B, K)."""
         weights = self._imposed or self._relaxed()
-        given = {cell_type: (each.spent(), self._edges(cell_type)) for cell_type, each in weights.items()}
+        if self._kept is not None:
+            weights = {cell_type: self._kept[cell_type].of(each) for cell_type, each in weights.items()}
+        given = {cell_type: (each.spent(), self._edges(cell_type, each.edge_E)) for cell_type, each in weights.items()}
         states = self._enter(self.stem(x))
         is_lean = self.is_lean and torch.is_grad_enabled()
         for number, (cell_type, cell) in enumerate(zip(self.type_of_cell, self.cells), start=1):
@@ -147,6 +151,15 @@ class Supernet(nn.Module):
         """Within, forward passes weigh the operations of each cell type by ``op_EO``, whatever alpha says."""
         return self.imposing({cell_type: Weights(weights) for cell_type, weights in op_EO.items()})
 
+    @contextmanager
+    def keeping(self, kept: Mapping[str, Kept]) -> Iterator[None]:
+        """Within, forward passes compute what is ``kept`` of each cell type's operations, whoever weighs them."""
+        before, self._kept = self._kept, kept
+        try:
+            yield
+        finally:
+            self._kept = before
+
     def only(self, genotype: Genotype) -> AbstractContextManager[None]:
         """Within, forward passes compute the operations of ``genotype`` alone, each with weight 1."""
         return self.imposing({cell_type: self.path(genotype, cell_type) for cell_type in self.cell_types})
@@ -154,14 +167,18 @@ class Supernet(nn.Module):
     def path(self, genotype: Genotype, cell_type: str) -> Weights:
         """Return 1 for the operation on each edge of a genotype's cell; edges that it lacks weigh nothing, by the cheapest operation."""
         chosen = {(edge.src, dst): self.primitives.index(edge.op) for dst, edge in genotype.cell(cell_type).edges}
-        idle = next((o for name in ("none", "skip_connect") for o, own in enumerate(self.primitives) if own == name), 0)
-        active = tuple((chosen.get(ends, idle),) for ends in self.shape.sources)
-        kept_E = torch.tensor([float(ends in chosen) for ends in self.shape.sources])
-        like_EO = self.classifier.weight.new_empty(len(active), len(self.primitives))
-        return Weights(one_hot(active, like_EO) * kept_E.to(like_EO).unsqueeze(1), active)
+        return one_path(chosen, primitives=self.primitives, shape=self.shape, like=self.classifier.weight)
 
-    def _edges(self, cell_type: str) -> Tensor | None:
-        return None if self.relax_edges is None else self.relax_edges(self.arch.get(_of_edges(cell_type)), self.shape.fan_in)
+    @property
+    def idle(self) -> int:
+        """The number of the operation that is computed where none is wanted: the cheapest."""
+        return cheapest(self.primitives)
+
+    def _edges(self, cell_type: str, scale_E: Tensor | None = None) -> Tensor | None:
+        if self.relax_edges is None:
+            return scale_E
+        edge_E = self.relax_edges(self.arch.get(_of_edges(cell_type)), self.shape.fan_in)
+        return edge_E if scale_E is None else edge_E * scale_E
 
     def _enter(self, states: Sequence[Tensor]) -> list[Tensor]:
         if not self.fits_inputs:
