@@ -23,6 +23,7 @@ from darts_core.search.stop import StableRanking, StopRule
 from darts_core.search.temperature import Schedule
 from darts_core.spaces.space import CellSpace
 from darts_core.supernet.mixed import MixedOp, dense
+from darts_core.supernet.policy import Joint
 from darts_core.supernet.sampled import Sampled
 from darts_core.supernet.supernet import EdgeRelaxation, Relaxation, Supernet
 
@@ -142,6 +143,10 @@ def check_warmup(method: Method, cfg: SearchConfig) -> None:
     """Raise ``ValueError`` where alpha would never move although it should, or where its curvature is asked for although it never does."""
     if cfg.hessian_every and isinstance(method.arch_gradient, Still):
         raise ValueError(f"search.hessian_every must be 0 with a method that never moves alpha. Got {cfg.hessian_every}.")
+    if cfg.hessian_every and isinstance(method.relax, Joint):
+        raise ValueError(
+            f"search.hessian_every must be 0 with a method that has a controller in the place of alpha. Got {cfg.hessian_every}."
+        )
     if method.warmup_epochs >= cfg.epochs:
         raise ValueError(
             f"search.epochs must be more than method.warmup_epochs, {method.warmup_epochs}, in which alpha stands still: "

@@ -16,7 +16,7 @@ Reward = Literal["accuracy", "loss"]
 
 
 class Reinforce(nn.Module):
-    """(reward - baseline) * d log p / d alpha for each of ``samples`` architectures, all on the validation batch of the step.
+    """(reward - baseline) * d log p / d alpha for each of ``draws`` architectures, all on the validation batch of the step.
 
     The reward is the ``accuracy`` on the batch, a share from 0 to 1, or minus the ``loss``, plus ``entropy_weight`` times the entropy in
     nats; on average over the draws the gradient is that of the expected reward plus the weighted entropy of the policy, exactly. (The
@@ -30,13 +30,13 @@ class Reinforce(nn.Module):
     total: Tensor
     weight: Tensor
 
-    def __init__(self, *, reward: Reward = "accuracy", entropy_weight: float = 0.0, baseline_decay: float = 0.99, samples: int = 1) -> None:
+    def __init__(self, *, reward: Reward = "accuracy", entropy_weight: float = 0.0, baseline_decay: float = 0.99, draws: int = 1) -> None:
         super().__init__()
         self.reward = reward
         self.entropy_weight = in_range(entropy_weight, "entropy_weight", at_least=0.0)
         self.baseline_decay = in_range(baseline_decay, "baseline_decay", at_least=0.0, below=1.0)
-        self.samples = at_least(1, "samples", samples)
-        self.operations = 2 * samples + 6
+        self.draws = at_least(1, "draws", draws)
+        self.operations = 2 * draws + 6
         self.register_buffer("total", torch.zeros((), dtype=torch.float64))
         self.register_buffer("weight", torch.zeros((), dtype=torch.float64))
 
@@ -44,14 +44,14 @@ class Reinforce(nn.Module):
         """Set the gradients of the architecture parameters; return the mean validation loss of the architectures that were drawn."""
         policy = supernet.relax
         assert isinstance(policy, Policy)
-        drawn = [policy.draw(supernet.op_alphas()) for _ in range(self.samples)]
+        drawn = [policy.draw(supernet.op_alphas()) for _ in range(self.draws)]
         outcomes = [self._outcome(supernet, loss, valid, each) for each in drawn]
         rewards_S = torch.stack([reward for _, reward in outcomes])
         advantage_S = rewards_S - self.baseline.to(rewards_S)
         log_prob_S, entropy_S = (torch.stack([getattr(each, name) for each in drawn]) for name in ("log_prob", "entropy"))
         objective = (advantage_S * log_prob_S + self.entropy_weight * entropy_S).mean()
         alphas = supernet.arch_parameters()
-        set_grad(alphas, torch.autograd.grad(-objective, alphas))
+        set_grad(alphas, torch.autograd.grad(-objective, alphas, allow_unused=True, materialize_grads=True))
         self._remember(rewards_S)
         return torch.stack([value for value, _ in outcomes]).mean()
 

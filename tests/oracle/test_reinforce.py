@@ -83,7 +83,7 @@ def test_an_average_of_draws_beside_a_moving_baseline_is_unbiased(supernet):
     """Within four standard errors, of batches of draws under the one stream that the search would draw from."""
     expected, _ = enumerated(supernet, "loss", 0.1)
     value_of = dict(zip(PATHS, rewards(supernet, "loss")))
-    gradient = Reinforce(reward="loss", entropy_weight=0.1, baseline_decay=0.9, samples=8)
+    gradient = Reinforce(reward="loss", entropy_weight=0.1, baseline_decay=0.9, draws=8)
     gradient._outcome = lambda net, loss, valid, drawn: (
         torch.zeros(()),
         value_of[drawn.weights["normal"].active] + 0.1 * drawn.entropy.detach(),
@@ -91,7 +91,7 @@ def test_an_average_of_draws_beside_a_moving_baseline_is_unbiased(supernet):
     draws = torch.stack([estimate(supernet, gradient) for _ in range(400)])
     error = (draws.mean(0) - expected).abs() / (draws.std(0) / len(draws) ** 0.5)
     assert error.max() < 4.0
-    without = Reinforce(reward="loss", entropy_weight=0.1, samples=8)
+    without = Reinforce(reward="loss", entropy_weight=0.1, draws=8)
     without._outcome, without._remember = gradient._outcome, lambda rewards_S: None
     assert torch.stack([estimate(supernet, without) for _ in range(100)]).std(0).mean() > 1.5 * draws.std(0).mean(), "what it is for"
 
@@ -109,13 +109,13 @@ def test_nothing_but_alpha_has_a_gradient_and_no_graph_is_kept(supernet):
     supernet.requires_grad_(True)
     graphs = []
     supernet.classifier.register_forward_hook(lambda module, args, out: graphs.append(out.requires_grad))
-    estimate(supernet, Reinforce(samples=3))
+    estimate(supernet, Reinforce(draws=3))
     assert graphs == [False] * 3
     assert all(p.grad is None for p in supernet.weights().values())
 
 
 def test_a_step_s_memory_is_its_own_and_saved(supernet):
-    method = METHODS.build("proxyless", {"arch_gradient": "reinforce", "samples": 2})
+    method = METHODS.build("proxyless", {"arch_gradient": "reinforce", "draws": 2})
     steps = Bilevel(supernet, method, SearchConfig())
     steps.arch_step(train=batch(2), valid=VALID, lr=0.1)
     assert steps.arch_gradient.weight > 0.0

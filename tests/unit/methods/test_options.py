@@ -95,8 +95,8 @@ def test_darts_plus_has_a_limit():
         ("gaea", {"warmup_epochs": -1}, r"method\.warmup_epochs must be at least 0\. Got -1\."),
         ("beta_darts", {"channel_proportion": 0}, r"method\.channel_proportion must be at least 1\. Got 0\."),
         ("beta_darts", {"arch_gradient": "second"}, r"method\.arch_gradient: must be 'first', 'unrolled' or 'exact'\. Got 'second'"),
-        ("proxyless", {"samples": 2}, r"method\.samples has an effect with method\.arch_gradient: reinforce alone\. Set it to null"),
-        ("proxyless", {"arch_gradient": "reinforce", "samples": 0}, r"method\.samples must be at least 1\. Got 0\."),
+        ("proxyless", {"draws": 2}, r"method\.draws has an effect with method\.arch_gradient: reinforce alone\. Set it to null"),
+        ("proxyless", {"arch_gradient": "reinforce", "draws": 0}, r"method\.draws must be at least 1\. Got 0\."),
         (
             "proxyless",
             {"arch_gradient": "reinforce", "baseline_decay": 1.0},
