@@ -9,6 +9,8 @@ from typing import Literal, Protocol
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from darts_core.genotype import LAYERS
+
 Stem = Literal["cifar", "imagenet"]
 STEM_MULTIPLIER = 3
 
@@ -17,7 +19,8 @@ STEM_MULTIPLIER = 3
 class CellPlan:
     """Where a cell stands: its width, the widths of its inputs, and whether it or its predecessor halves the resolution.
 
-    ``fits_inputs`` says whether the cell begins with blocks that fit its two inputs to its width; else they have it already.
+    ``fits_inputs`` says whether the cell begins with blocks that fit its two inputs to its width; else they have it already. With a ``row``
+    the cell is one layer of a chain: that node of the genotype's ``layers``, that edge of the supernet.
     """
 
     channels_in: tuple[int, ...]
@@ -25,10 +28,13 @@ class CellPlan:
     is_reduction: bool
     follows_reduction: bool
     fits_inputs: bool = True
+    row: int | None = None
 
     @property
     def cell_type(self) -> str:
-        """``normal`` or ``reduce``."""
+        """``normal``, ``reduce`` or ``layers``."""
+        if self.row is not None:
+            return LAYERS
         return "reduce" if self.is_reduction else "normal"
 
 

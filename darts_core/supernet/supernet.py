@@ -15,7 +15,6 @@ from darts_core.supernet.arch import ArchParameters
 from darts_core.supernet.backend import Backend, Reference
 from darts_core.supernet.cell import SearchCell
 from darts_core.supernet.mixed import MixedOp
-from darts_core.supernet.partial import check_width
 from darts_core.supernet.recompute import recomputed
 from darts_core.supernet.sampled import Sampled, Weights, one_hot
 from darts_core.supernet.shape import CellShape
@@ -62,7 +61,6 @@ class Supernet(nn.Module):
         self.cell_types = tuple(cell_types)
         self.in_channels = in_channels
         self.relax_edges = relax_edges
-        check_width(init_channels, channel_proportion)
         edges = len(shape.sources)
         shapes: dict[str, tuple[int, ...]] = dict.fromkeys(self.cell_types, (edges, len(self.primitives)))
         if relax_edges is not None:

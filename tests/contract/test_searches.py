@@ -2,6 +2,7 @@
 
 import json
 import typing
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from darts_core.search.steps import Bilevel
 from darts_core.spaces import SPACES
 from darts_core.supernet.sampled import Sampled
 
-SMALL = {"init_channels": 4, "layers": 3, "nodes": 2}
+SMALL = {"init_channels": 4, "layers": 3, "nodes": 2, "search_space": str(Path(__file__).with_name("two_layers.json"))}
 
 
 def choices(registry, name):
@@ -100,7 +101,7 @@ def check_genotype(genotype, space):
     space.check(genotype)
     assert Genotype.from_dict(json.loads(json.dumps(genotype.to_dict()))) == genotype
     assert space.shape.may_be_none or all(edge.op != "none" for cell in genotype.cells.values() for _, edge in cell.edges)
-    network = space.network(genotype, in_channels=3, num_classes=4, init_channels=2, layers=3)
+    network = space.network(genotype, in_channels=3, num_classes=4, init_channels=2, layers=space.layers)
     network(batch(0)[0]).logsumexp(1).sum().backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
 
