@@ -80,6 +80,7 @@ def _check_network(cfg: Config, *, folder: Path) -> None:
         stem=again.stem,
         auxiliary=again.auxiliary,
         drop_path_prob=again.drop_path_prob,
+        cells=again.cells,
     )
 
 

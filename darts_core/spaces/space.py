@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from darts_core.genotype import LAYERS, Cell, Edge, Genotype, GenotypeError
 from darts_core.nets.network import Network
-from darts_core.nets.skeleton import Frame, Stem
+from darts_core.nets.skeleton import CellName, DartsFrame, Frame, Stem
 from darts_core.ops import OPS
 from darts_core.ops.drop_path import DropPath
 from darts_core.registry import suggest
@@ -52,16 +52,36 @@ class CellSpace:
                 raise ValueError(f"space.{key} must be at least 1. Got {value}.")
         self.frame.check(layers=self.layers, stem=self.stem, auxiliary=False, section="space")
 
-    def check_network(self, *, init_channels: int, layers: int, stem: Stem, auxiliary: bool, drop_path_prob: float) -> None:
+    def frame_of(self, cells: Sequence[CellName] | None) -> Frame:
+        """Return the skeleton of the discrete network: of ``cells``, where ``retrain.cells`` names them, else as the space has it."""
+        if cells is None:
+            return self.frame
+        if not isinstance(self.frame, DartsFrame):
+            raise ValueError(f"retrain.cells must be null with space.name: {self.name}, whose cells follow from it. Got {list(cells)}.")
+        if "reduction" in cells and "reduce" not in self.cell_types:
+            raise ValueError(f"retrain.cells may name normal cells alone, for space.cells has no reduction. Got {list(cells)}.")
+        return DartsFrame(tuple(cells), "retrain.cells")
+
+    def check_network(
+        self,
+        *,
+        init_channels: int,
+        layers: int,
+        stem: Stem,
+        auxiliary: bool,
+        drop_path_prob: float,
+        cells: Sequence[CellName] | None = None,
+    ) -> None:
         """Raise ``ValueError`` that names a key of ``retrain`` where there is no such discrete network, or none that can be trained."""
-        self.frame.check(layers=layers, stem=stem, auxiliary=auxiliary, section="retrain")
+        frame = self.frame_of(cells)
+        frame.check(layers=layers, stem=stem, auxiliary=auxiliary, section="retrain")
         if drop_path_prob and LAYERS in self.cell_types:
             raise ValueError(
                 f"retrain.drop_path_prob must be 0 in a chain of layers: beside a dropped path nothing goes on. Got {drop_path_prob:g}."
             )
         with torch.device("meta"):
             width = dict.fromkeys(self.cell_types, len(self.shape.concat))
-            self.frame.build(in_channels=1, init_channels=init_channels, layers=layers, stem=stem, width=width)
+            frame.build(in_channels=1, init_channels=init_channels, layers=layers, stem=stem, width=width)
 
     @property
     def edge_names(self) -> list[str]:
@@ -110,6 +130,7 @@ class CellSpace:
         stem: Stem = "cifar",
         auxiliary: bool = False,
         drop_path: DropPath | None = None,
+        cells: Sequence[CellName] | None = None,
     ) -> Network:
         """Return the discrete network of ``genotype``."""
         self.check(genotype)
@@ -122,7 +143,7 @@ class CellSpace:
             stem=stem,
             auxiliary=auxiliary,
             drop_path=drop_path,
-            frame=self.frame,
+            frame=self.frame_of(cells),
         )
 
     def check(self, genotype: Genotype) -> None:
