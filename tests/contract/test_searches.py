@@ -16,7 +16,7 @@ from darts_core.spaces import SPACES
 from darts_core.supernet.sampled import Sampled
 
 SMALL = {"init_channels": 4, "layers": 3, "nodes": 2, "search_space": str(Path(__file__).with_name("two_layers.json"))}
-SMALLER = {"darts_wide": {"nodes": 1, "primitives": ("none", "max_pool_3x3", "skip_connect", "conv_1x3_3x1")}}
+SMALLER = {"darts_wide": {"nodes": 1, "primitives": ("max_pool_3x3", "skip_connect", "conv_1x3_3x1")}}
 
 
 def choices(registry, name):
