@@ -103,7 +103,7 @@ def _list_genotypes(args: argparse.Namespace) -> int:
 
     width = max(map(len, published_names()))
     for name in published_names():
-        sys.stdout.write(f"{name:<{width}}  {len(published(name).normal.nodes)} nodes, from {published_source(name)}\n")
+        sys.stdout.write(f"{name:<{width}}  {len(published(name).cell('normal').nodes)} nodes, from {published_source(name)}\n")
     return 0
 
 

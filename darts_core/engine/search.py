@@ -89,8 +89,8 @@ class SearchResult:
 
     @property
     def normal(self) -> Cell:
-        """The normal cell."""
-        return self.genotype.normal
+        """The normal cell; ``ValueError`` where the space has none."""
+        return self.genotype.cell("normal")
 
     @property
     def reduce(self) -> Cell:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from darts_core.genotype import Genotype
 from darts_core.ops import OPS
+from darts_core.search.stop import main_cell
 
 Row = Mapping[str, Any]
 
@@ -56,9 +57,13 @@ def stable_epochs(history: Sequence[Row], before: Tensor, now: Tensor, *, is_sti
 
 
 def is_collapsed(history: Sequence[Row]) -> bool:
-    """Return whether the last ``COLLAPSED_EPOCHS`` epochs all end with a collapsed normal cell, none of them in a warm-up."""
+    """Return whether the last ``COLLAPSED_EPOCHS`` epochs all end with a collapsed first cell, none of them in a warm-up."""
     last = history[-COLLAPSED_EPOCHS:]
-    return len(last) == COLLAPSED_EPOCHS and all("arch_loss" in row and row["parameterless_normal"] >= COLLAPSED_SHARE for row in last)
+    return len(last) == COLLAPSED_EPOCHS and all("arch_loss" in row and _share(row) >= COLLAPSED_SHARE for row in last)
+
+
+def _share(row: Row) -> float:
+    return float(row[f"parameterless_{main_cell(row)}"])
 
 
 def collapse_warning(history: Sequence[Row]) -> str | None:
@@ -66,8 +71,9 @@ def collapse_warning(history: Sequence[Row]) -> str | None:
     if not is_collapsed(history) or any(is_collapsed(history[:end]) for end in range(len(history))):
         return None
     row = history[-1]
+    cell = main_cell(row)
     return (
-        f"the search has collapsed: for {COLLAPSED_EPOCHS} epochs at least {COLLAPSED_SHARE:.0%} of the derived normal cell's operations "
-        f"have had no parameters (in epoch {row['epoch']}: {row['parameterless_normal']:.0%}, {row['skips_normal']} skip connections). "
+        f"the search has collapsed: for {COLLAPSED_EPOCHS} epochs at least {COLLAPSED_SHARE:.0%} of the derived {cell} cell's operations "
+        f"have had no parameters (in epoch {row['epoch']}: {_share(row):.0%}, {row[f'skips_{cell}']} skip connections). "
         "Try fewer search.epochs, a lower search.arch_lr, or another method.name: darts_plus, darts_minus, beta_darts, smooth_darts."
     )

@@ -22,6 +22,8 @@ class DiscreteCell(nn.Module):
 
     def __init__(self, cell: Cell, plan: CellPlan) -> None:
         super().__init__()
+        if plan.row is not None:
+            cell = cell.layer(plan.row)
         self.cell = cell
         self.fits_inputs = plan.fits_inputs
         if plan.fits_inputs:

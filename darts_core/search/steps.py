@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts_core.config import SearchConfig
+from darts_core.ops.drawn import drawn_modules, redraw
 from darts_core.runtime.optim import sgd
 from darts_core.search.bilevel import Batch, InnerStep, frozen
 from darts_core.search.method import Method
@@ -44,6 +45,7 @@ class Bilevel:
         self.arch_gradient = copy.deepcopy(method.arch_gradient) if remembers else method.arch_gradient
         self.arch_optimizer = method.arch_optimizer(supernet.arch_parameters(), cfg.arch_lr, cfg.arch_weight_decay)
         self.generator = torch.Generator().manual_seed(0) if generator is None else generator
+        self.drawn = drawn_modules(supernet)
         self.progress = 0.0
         self.start_epoch(0)
 
@@ -89,6 +91,7 @@ class Bilevel:
             group["lr"] = lr
         self.w_optimizer.step()
         self.w_optimizer.zero_grad()
+        redraw(self.drawn)
         return WeightStep(loss.detach(), logits.detach(), norm)
 
     def _perturbed(self, train: Batch) -> AbstractContextManager[None]:

@@ -11,7 +11,7 @@ from darts_core.ops import OPS
 from darts_core.ops.conv import FactorizedReduce, ReluConvBn
 from darts_core.supernet.backend import Backend
 from darts_core.supernet.mixed import Edge, MixedOp
-from darts_core.supernet.partial import PartialState, joined, sources_of
+from darts_core.supernet.partial import PartialState, check_width, joined, sources_of
 from darts_core.supernet.sampled import Active
 from darts_core.supernet.shape import CellShape
 from darts_core.supernet.shared import POOLS
@@ -32,11 +32,13 @@ class SearchCell(nn.Module):
 
     def __init__(self, primitives: Sequence[str], shape: CellShape, plan: CellPlan, *, mixed: MixedOp, channel_proportion: int = 1) -> None:
         super().__init__()
-        self.shape = shape
+        self.shape = shape = shape if plan.row is None else shape.layer
+        self.row = plan.row
         self.mixed = mixed
         self.channel_proportion = channel_proportion
         self.is_reduction = plan.is_reduction
         self.fits_inputs = plan.fits_inputs
+        check_width(plan.channels, channel_proportion)
         self.width = width = plan.channels // channel_proportion
         if plan.fits_inputs:
             fit = FactorizedReduce if plan.follows_reduction else ReluConvBn
@@ -73,8 +75,13 @@ class SearchCell(nn.Module):
         """Return the joined nodes; ``weight_EO`` weighs the ``active`` operations of each edge (a row an edge), ``edge_E`` the edges.
 
         A cell that fits its inputs takes them as ``backend`` hands them on, any other as they are, and so it leaves its output.
-        ``auxiliary`` (a scalar) weighs the skip connections outside alpha, where there are any.
+        ``auxiliary`` (a scalar) weighs the skip connections outside alpha, where there are any. A layer of a chain is given what all layers
+        are, and takes its own.
         """
+        if self.row is not None:
+            own = slice(self.row, self.row + 1)
+            weight_EO, edge_E = weight_EO[own], None if edge_E is None else edge_E[own]
+            active = None if active is None else active[own]
         if edge_E is not None:
             if isinstance(weight_EO, Tensor):
                 weight_EO = weight_EO * edge_E.unsqueeze(1)
@@ -88,9 +95,9 @@ class SearchCell(nn.Module):
             return self._partial(inputs, weight_EO, edge_E, skips, backend=backend, is_last=is_last, active=active)
         states = [backend.source(x) for x in inputs]
         edges = zip(self._computed(active), weight_EO, skips)
-        for count in self.shape.fan_in:
+        for srcs in self.shape.incoming:
             terms: list[Term] = []
-            for src in range(count):
+            for src in srcs:
                 edge, weight_O, skip = next(edges)
                 terms.extend(self.mixed(edge, states[src], weight_O))
                 if skip is not None:
@@ -129,10 +136,10 @@ class SearchCell(nn.Module):
         states = [PartialState(x, backend, self.channel_proportion) for x in inputs]
         passing_E = weight_EO[0].new_ones(len(self.edges)) if edge_E is None else edge_E
         edges = zip(self._computed(active), weight_EO, passing_E, skips)
-        for count in self.shape.fan_in:
+        for srcs in self.shape.incoming:
             terms: list[Term] = []
             passing: list[Term] = []
-            for src in range(count):
+            for src in srcs:
                 edge, weight_O, weight, skip = next(edges)
                 terms.extend(self.mixed(edge, states[src].active, weight_O))
                 if skip is not None:

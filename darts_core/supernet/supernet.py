@@ -16,7 +16,6 @@ from darts_core.supernet.backend import Backend, Reference
 from darts_core.supernet.cell import SearchCell
 from darts_core.supernet.kept import Kept
 from darts_core.supernet.mixed import MixedOp
-from darts_core.supernet.partial import check_width
 from darts_core.supernet.policy import Joint, cheapest, one_path
 from darts_core.supernet.recompute import recomputed
 from darts_core.supernet.sampled import Sampled, Weights
@@ -65,7 +64,6 @@ class Supernet(nn.Module):
         self.cell_types = tuple(cell_types)
         self.in_channels = in_channels
         self.relax_edges = relax_edges
-        check_width(init_channels, channel_proportion)
         edges = len(shape.sources)
         shapes: dict[str, tuple[int, ...]] = {} if isinstance(relax, Joint) else dict.fromkeys(self.cell_types, (edges, len(primitives)))
         if relax_edges is not None:

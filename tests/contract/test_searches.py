@@ -2,6 +2,7 @@
 
 import json
 import typing
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +17,8 @@ from darts_core.spaces import SPACES
 from darts_core.supernet.sampled import Sampled
 
 NEEDED = {("proxyless", "reward"): {"arch_gradient": "reinforce"}}  # what a choice has no effect without
-SMALL = {"init_channels": 4, "layers": 3, "nodes": 2}
+SMALL = {"init_channels": 4, "layers": 3, "nodes": 2, "search_space": str(Path(__file__).with_name("two_layers.json"))}
+SMALLER = {"darts_wide": {"nodes": 1, "primitives": ("max_pool_3x3", "skip_connect", "conv_1x3_3x1")}}
 
 
 def choices(registry, name):
@@ -51,7 +53,8 @@ CASES = [
 
 
 def build_space(name, options):
-    return SPACES.build(name, {**{key: value for key, value in SMALL.items() if key in SPACES.options(name)}, **options})
+    small = {key: value for key, value in SMALL.items() if key in SPACES.options(name)}
+    return SPACES.build(name, {**small, **SMALLER.get(name, {}), **options})
 
 
 def batch(number):
@@ -105,7 +108,7 @@ def check_genotype(genotype, space):
     space.check(genotype)
     assert Genotype.from_dict(json.loads(json.dumps(genotype.to_dict()))) == genotype
     assert space.shape.may_be_none or all(edge.op != "none" for cell in genotype.cells.values() for _, edge in cell.edges)
-    network = space.network(genotype, in_channels=3, num_classes=4, init_channels=2, layers=3)
+    network = space.network(genotype, in_channels=3, num_classes=4, init_channels=2, layers=space.layers)
     network(batch(0)[0]).logsumexp(1).sum().backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
 
