@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from darts_core.supernet.offer import Offer
 from darts_core.supernet.policy import Drawn, Joint, one_path
 from darts_core.supernet.sampled import Weights
 from darts_core.supernet.shape import CellShape
@@ -15,7 +16,7 @@ from darts_core.supernet.shape import CellShape
 START = 0.1  # parameters begin evenly within plus and minus this
 LOGGED = 256  # architectures that the logged probabilities are averaged over
 LEAST = 1e-6  # of these, for a logarithm of them is taken
-TAKEN = -1e9  # the logit of a state that the node reads already
+BARRED = -1e9  # the logit of what cannot be chosen: a probability of 0, without a NaN in the entropy
 
 Choose = Callable[[Tensor], Tensor]
 """The logarithms of the probabilities (S, K) -> what is chosen, (S,)."""
@@ -23,11 +24,15 @@ Choose = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenEdge:
-    """The operation (S,) that each of S architectures has on an edge from ``src`` (S,), and how probable each one was, (S, O)."""
+    """The operation (S,) that each of S architectures has on an edge from ``src`` (S,), and how probable each one was, (S, O).
+
+    ``row`` (S,) is the number of that edge in the cell.
+    """
 
     cell_type: str
     src: Tensor
     dst: int
+    row: Tensor
     op: Tensor
     probability_SO: Tensor  # noqa: N815
 
@@ -51,14 +56,12 @@ class Rollout:
         self._state = self._controller.lstm(x_SH, self._state)
         return self._state[0]
 
-    def decide(self, logits_SK: Tensor, *, taken_SK: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def decide(self, logits_SK: Tensor, *, barred_SK: Tensor) -> tuple[Tensor, Tensor]:
         """Return the decision (S,) and the probabilities (S, K) that it had."""
         logits_SK = logits_SK / self._controller.temperature
         if (most := self._controller.tanh_constant) is not None:
             logits_SK = most * logits_SK.tanh()
-        if taken_SK is not None:
-            logits_SK = logits_SK.masked_fill(taken_SK, TAKEN)
-        log_SK = logits_SK.log_softmax(dim=-1)
+        log_SK = logits_SK.masked_fill(barred_SK, BARRED).log_softmax(dim=-1)
         decision = self._choose(log_SK.detach())
         self.decisions.append(decision)
         self.log_prob_S = self.log_prob_S + log_SK.gather(1, decision.unsqueeze(1)).squeeze(1)
@@ -79,10 +82,8 @@ class Controller(Joint):
     NAS-Bench-201, operations are the only decisions. The published code's fixed favour for convolutions is left out.
     """
 
-    primitives: tuple[str, ...]
+    offers: Mapping[str, Offer]
     shape: CellShape
-    cell_types: tuple[str, ...]
-    usable: Tensor  # the numbers of the primitives that may be derived
     lstm: nn.LSTMCell
 
     def __init__(self, *, hidden_units: int, temperature: float, tanh_constant: float | None) -> None:
@@ -91,22 +92,21 @@ class Controller(Joint):
         self.temperature = temperature
         self.tanh_constant = tanh_constant
 
-    def fitted(self, *, primitives: Sequence[str], shape: CellShape, cell_types: Sequence[str], generator: torch.Generator) -> Joint:
+    def fitted(self, offers: Mapping[str, Offer], shape: CellShape, *, generator: torch.Generator) -> Joint:
         """Return a controller of these cells."""
         own = self.fresh(generator)
         assert isinstance(own, Controller)
-        own.primitives, own.shape, own.cell_types = tuple(primitives), shape, tuple(cell_types)
-        own.usable = torch.tensor(shape.choosable(primitives))
+        own.offers, own.shape = offers, shape
         own._build(generator)
         return own
 
     def _build(self, generator: torch.Generator) -> None:
-        hidden = self.hidden_units
+        hidden, operations = self.hidden_units, len(next(iter(self.offers.values())).primitives)
         with torch.device("meta"):  # where parameters take nothing from torch's own random numbers
             self.start = nn.Parameter(torch.empty(1, hidden))
             self.lstm = nn.LSTMCell(hidden, hidden)
-            self.op_code = nn.Embedding(len(self.usable), hidden)
-            self.op_logits = nn.Linear(hidden, len(self.usable), bias=False)
+            self.op_code = nn.Embedding(operations, hidden)
+            self.op_logits = nn.Linear(hidden, operations, bias=False)
             if any(self._has_choice(count) for count in self.shape.fan_in):
                 self.from_anchor = nn.Linear(hidden, hidden, bias=False)
                 self.from_output = nn.Linear(hidden, hidden, bias=False)
@@ -122,86 +122,92 @@ class Controller(Joint):
     def roll(self, number: int, choose: Choose | None = None) -> Rollout:
         """Return ``number`` architectures, decided by ``choose``: drawn, unless told."""
         run = Rollout(self, number, choose or self._drawn)
-        for cell_type in self.cell_types:
+        for cell_type in self.offers:
+            barred_EO = self._barred(cell_type)
             anchors = [run.step(run.last) for _ in range(self.shape.inputs)]
-            for dst, count in enumerate(self.shape.fan_in, start=self.shape.inputs):
-                known_SNH = torch.stack(anchors[:count], dim=1)
-                for src in self._sources(run, known_SNH):
-                    out = run.step(run.last + _at(known_SNH, src))
-                    number_S, probability_SK = run.decide(self.op_logits(out))
-                    run.last = self.op_code(number_S)
-                    run.edges.append(self._edge(cell_type, src, dst, number_S, probability_SK))
+            row = 0
+            for dst, read in enumerate(self.shape.incoming, start=self.shape.inputs):
+                known_SKH = torch.stack([anchors[src] for src in read], dim=1)
+                states = torch.tensor(read, device=known_SKH.device)
+                for k_S in self._sources(run, known_SKH):
+                    out = run.step(run.last + _at(known_SKH, k_S))
+                    op, probability_SO = run.decide(self.op_logits(out), barred_SK=barred_EO[row + k_S])
+                    run.last = self.op_code(op)
+                    run.edges.append(
+                        ChosenEdge(cell_type=cell_type, src=states[k_S], dst=dst, row=row + k_S, op=op, probability_SO=probability_SO)
+                    )
                 anchors.append(run.step(run.last))
                 run.last = self.start.expand(number, -1)
+                row += len(read)
         return run
 
-    def _sources(self, run: Rollout, known_SNH: Tensor) -> list[Tensor]:
-        """Return the states (S,) that a node reads."""
-        number, count, _ = known_SNH.shape
+    def _barred(self, cell_type: str) -> Tensor:
+        """Return which operations may not be derived on each edge, (E, O)."""
+        offer = self.offers[cell_type]
+        usable = set(self.shape.choosable(offer.primitives))
+        barred = [[o not in own or o not in usable for o in range(len(offer.primitives))] for own in offer.ops]
+        return torch.tensor(barred, device=self.start.device)
+
+    def _sources(self, run: Rollout, known_SKH: Tensor) -> list[Tensor]:
+        """Return which of the states that a node may read it does read, (S,) each."""
+        number, count, _ = known_SKH.shape
         if not self._has_choice(count):
-            return [torch.full((number,), src, device=known_SNH.device) for src in range(count)]
-        taken_SN = torch.zeros(number, count, dtype=torch.bool, device=known_SNH.device)
+            return [torch.full((number,), k, device=known_SKH.device) for k in range(count)]
+        taken_SK = torch.zeros(number, count, dtype=torch.bool, device=known_SKH.device)
         sources: list[Tensor] = []
         for _ in range(self.shape.kept_edges or count):
             query_S1H = self.from_output(run.step(run.last)).unsqueeze(1)
-            logits_SN = self.source_logit((self.from_anchor(known_SNH) + query_S1H).tanh()).squeeze(2)
-            src, _ = run.decide(logits_SN, taken_SK=taken_SN)
-            taken_SN = taken_SN.scatter(1, src.unsqueeze(1), True)
-            run.last = _at(known_SNH, src)
-            sources.append(src)
+            logits_SK = self.source_logit((self.from_anchor(known_SKH) + query_S1H).tanh()).squeeze(2)
+            k_S, _ = run.decide(logits_SK, barred_SK=taken_SK)
+            taken_SK = taken_SK.scatter(1, k_S.unsqueeze(1), True)
+            run.last = _at(known_SKH, k_S)
+            sources.append(k_S)
         return sources
-
-    def _edge(self, cell_type: str, src: Tensor, dst: int, number_S: Tensor, probability_SK: Tensor) -> ChosenEdge:
-        usable = self.usable.to(number_S.device)
-        every_SO = probability_SK.new_zeros(len(number_S), len(self.primitives))
-        return ChosenEdge(
-            cell_type=cell_type, src=src, dst=dst, op=usable[number_S], probability_SO=every_SO.index_copy(1, usable, probability_SK)
-        )
 
     def _drawn(self, log_SK: Tensor) -> Tensor:
         if log_SK.is_meta:
             return log_SK.argmax(dim=-1)
         return (log_SK - self.exponential(log_SK).log()).argmax(dim=-1)
 
-    def draw(self, alphas: Mapping[str, Tensor]) -> Drawn:
-        """Return an architecture."""
+    def draw(self, alphas: Mapping[str, Tensor], offers: Mapping[str, Offer]) -> Drawn:
+        """Return an architecture of the cells that the controller was fitted to."""
         run = self.roll(1)
-        weights = {cell_type: self._path(run, cell_type) for cell_type in self.cell_types}
+        weights = {cell_type: self._path(run, cell_type) for cell_type in self.offers}
         return Drawn(weights=weights, log_prob=run.log_prob_S[0], entropy=run.entropy_S[0])
 
     def together(self) -> Mapping[str, Weights]:
         """Return the architecture of a forward pass: drawn, or in evaluation mode that of the most probable decisions."""
         run = self.roll(1, None if self.training else lambda log_SK: log_SK.argmax(dim=-1))
-        return {cell_type: self._path(run, cell_type) for cell_type in self.cell_types}
+        return {cell_type: self._path(run, cell_type) for cell_type in self.offers}
 
     def _path(self, run: Rollout, cell_type: str) -> Weights:
-        if self.start.is_meta:  # nothing is known of it: each node reads its first states, by each operation in turn
-            kept = [(src, dst) for src, dst in self.shape.sources if not self._has_choice(dst) or src < (self.shape.kept_edges or dst)]
-            chosen = {ends: int(self.usable[number % len(self.usable)]) for number, ends in enumerate(kept)}
-        else:
-            chosen = run.chosen(cell_type)
-        return one_path(chosen, primitives=self.primitives, shape=self.shape, like=self.start)
+        offer = self.offers[cell_type]
+        chosen = run.chosen(cell_type)
+        if self.start.is_meta:  # nothing is known of it: on every edge that could be read the last operation
+            chosen = {ends: own[-1] for ends, own in zip(self.shape.sources, offer.ops)}
+        return one_path(chosen, offer=offer, shape=self.shape, like=self.start)
 
     @torch.no_grad()
     def marginals(self) -> dict[str, Tensor]:
         """Return how probable each operation is on each edge, op_EO of each cell type: the mean of 256 draws, always of the same numbers.
 
-        What the edges that a node does not read lack, ``none`` has where it is a primitive, so that a row sums to 1; it has no less than
-        1e-6 anywhere.
+        What the edges that a node does not read lack, ``none`` has where it is offered, so that a row sums to 1; no operation that is
+        offered has less than 1e-6.
         """
         before = self._random
         self._random = torch.Generator().manual_seed(0).get_state()
         run = self.roll(LOGGED)
         self._random = before
-        row_of = {ends: row for row, ends in enumerate(self.shape.sources)}
-        found = {cell_type: self.start.new_zeros(len(row_of), len(self.primitives)) for cell_type in self.cell_types}
-        for edge in run.edges:
-            rows = torch.tensor([row_of[int(src), edge.dst] for src in edge.src], device=self.start.device)
-            found[edge.cell_type].index_add_(0, rows, edge.probability_SO / LOGGED)
-        if "none" in self.primitives and not self.shape.may_be_none:
-            for op_EO in found.values():
-                op_EO[:, self.primitives.index("none")] = 1.0 - op_EO.sum(1)
-        return {cell_type: op_EO.clamp_min(LEAST) for cell_type, op_EO in found.items()}
+        found = {}
+        for cell_type, offer in self.offers.items():
+            op_EO = self.start.new_zeros(len(offer.ops), len(offer.primitives))
+            for edge in run.edges:
+                if edge.cell_type == cell_type:
+                    op_EO.index_add_(0, edge.row, edge.probability_SO / LOGGED)
+            if "none" in offer.primitives and not self.shape.may_be_none:
+                op_EO[:, offer.primitives.index("none")] = 1.0 - op_EO.sum(1)
+            found[cell_type] = op_EO.clamp_min(LEAST) * offer.mask(op_EO)
+        return found
 
 
 def _at(known_SNH: Tensor, src: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from darts_core.search.bilevel import Batch, FirstOrder, InnerStep, Loss, set_grad
 from darts_core.search.ranges import at_least, in_range
-from darts_core.supernet.policy import Drawn, Policy
+from darts_core.supernet.policy import Drawn
 from darts_core.supernet.supernet import Supernet
 
 Reward = Literal["accuracy", "loss"]
@@ -42,9 +42,7 @@ class Reinforce(nn.Module):
 
     def forward(self, supernet: Supernet, loss: Loss, *, train: Batch, valid: Batch, inner: InnerStep) -> Tensor:
         """Set the gradients of the architecture parameters; return the mean validation loss of the architectures that were drawn."""
-        policy = supernet.relax
-        assert isinstance(policy, Policy)
-        drawn = [policy.draw(supernet.op_alphas()) for _ in range(self.draws)]
+        drawn = [supernet.drawn() for _ in range(self.draws)]
         outcomes = [self._outcome(supernet, loss, valid, each) for each in drawn]
         rewards_S = torch.stack([reward for _, reward in outcomes])
         advantage_S = rewards_S - self.baseline.to(rewards_S)

@@ -11,7 +11,6 @@ import torch
 from darts_core.genotype import Genotype
 from darts_core.search.derive import strongest_edges
 from darts_core.spaces.space import CellSpace
-from darts_core.supernet.policy import Policy
 from darts_core.supernet.supernet import Supernet
 
 Evaluate = Callable[[], float]
@@ -63,12 +62,10 @@ class BestOfDrawn:
         self, supernet: Supernet, space: CellSpace, *, evaluate: Evaluate, tune: Tune, generator: torch.Generator
     ) -> tuple[Genotype, float]:
         """Return the genotype and its accuracy, percent; nothing is tuned."""
-        policy = supernet.relax
-        assert isinstance(policy, Policy)
         genotypes = []
         for _ in range(self.samples):
             with torch.no_grad():
-                drawn = policy.draw(supernet.op_alphas()).weights
+                drawn = supernet.drawn().weights
             paths = {cell_type: weights.op_EO for cell_type, weights in drawn.items()}
             genotypes.append(strongest_edges(paths, primitives=supernet.primitives, shape=space.shape, space=space.name))
         return best(genotypes, supernet, evaluate)

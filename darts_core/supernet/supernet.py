@@ -16,7 +16,8 @@ from darts_core.supernet.backend import Backend, Reference
 from darts_core.supernet.cell import SearchCell
 from darts_core.supernet.kept import Kept
 from darts_core.supernet.mixed import MixedOp
-from darts_core.supernet.policy import Joint, cheapest, one_path
+from darts_core.supernet.offer import EdgePrimitives, offers
+from darts_core.supernet.policy import Drawn, Joint, Policy, cheapest, one_path
 from darts_core.supernet.recompute import recomputed
 from darts_core.supernet.sampled import Sampled, Weights
 from darts_core.supernet.shape import CellShape
@@ -32,7 +33,8 @@ class Supernet(nn.Module):
     ``cell_types`` are those of the cells that ``frame`` sets, all of one ``shape``. ``relax`` turns ``alpha_EO`` into weights, ``mixed``
     says how an edge spends them; with ``relax_edges`` there is a ``beta_E`` for each cell type, too. Candidates see one of
     ``channel_proportion`` channels. Images from 8 to 224 pixels, odd sizes too. With ``auxiliary_skips`` every edge has a skip connection
-    more, outside alpha, weighed by the scalar ``auxiliary_weight`` (DARTS-, arXiv:2009.01027), which the search lets decay.
+    more, outside alpha, weighed by the scalar ``auxiliary_weight`` (DARTS-, arXiv:2009.01027), which the search lets decay. Where not all
+    ``primitives`` stand on every edge, ``edge_primitives`` names those of each; ``offers`` says so of every cell type.
     ``use`` chooses how it is computed; until then it is the published forward.
     """
 
@@ -57,6 +59,7 @@ class Supernet(nn.Module):
         auxiliary_skips: bool = False,
         cell_types: Sequence[str] = CELL_TYPES,
         frame: Frame | None = None,
+        edge_primitives: EdgePrimitives | None = None,
     ) -> None:
         super().__init__()
         self.primitives = tuple(primitives)
@@ -64,21 +67,16 @@ class Supernet(nn.Module):
         self.cell_types = tuple(cell_types)
         self.in_channels = in_channels
         self.relax_edges = relax_edges
-        edges = len(shape.sources)
-        shapes: dict[str, tuple[int, ...]] = {} if isinstance(relax, Joint) else dict.fromkeys(self.cell_types, (edges, len(primitives)))
-        if relax_edges is not None:
-            shapes |= {_of_edges(cell_type): (edges,) for cell_type in self.cell_types}
-        self.arch = ArchParameters(shapes, generator=generator)
+        self.offers = offers(self.cell_types, self.primitives, edge_primitives, edges=len(shape.sources))
+        self.arch = ArchParameters(self._alpha_shapes(has_alphas=not isinstance(relax, Joint)), generator=generator)
         self.relax = self._own(relax, generator)
         frame = DartsFrame() if frame is None else frame
         width = dict.fromkeys(self.cell_types, len(shape.concat))
         skeleton = frame.build(in_channels=in_channels, init_channels=init_channels, layers=layers, stem=stem, width=width)
         self.stem = skeleton.stem
+        cell = partial(SearchCell, self.primitives, shape, mixed=mixed, channel_proportion=channel_proportion)
         self.cells = nn.ModuleList(
-            SearchCell(self.primitives, shape, plan, mixed=mixed, channel_proportion=channel_proportion)
-            if isinstance(plan, CellPlan)
-            else plan.build()
-            for plan in skeleton.plans
+            cell(plan, edges=self.offers[plan.cell_type].names) if isinstance(plan, CellPlan) else plan.build() for plan in skeleton.plans
         )
         self.type_of_cell = [plan.cell_type if isinstance(plan, CellPlan) else None for plan in skeleton.plans]
         self.fits_inputs = all(plan.fits_inputs for plan in skeleton.plans if isinstance(plan, CellPlan))
@@ -88,6 +86,11 @@ class Supernet(nn.Module):
         self.backend: Backend = Reference()
         self.is_lean = False
         self.backend.prepare(self, torch.device("cpu"))
+
+    def _alpha_shapes(self, *, has_alphas: bool) -> dict[str, tuple[int, ...]]:
+        shapes = {name: own for offer in self.offers.values() for name, own in offer.shapes.items() if has_alphas}
+        beta = () if self.relax_edges is None else self.cell_types
+        return {**shapes, **{_of_edges(cell_type): (len(self.shape.sources),) for cell_type in beta}}
 
     def _add_auxiliary_skips(self, wanted: bool) -> None:
         self.auxiliary_weight: Tensor | None
@@ -128,13 +131,13 @@ class Supernet(nn.Module):
 
     def _own(self, relax: Relaxation, generator: torch.Generator) -> Relaxation:
         if isinstance(relax, Joint):
-            return relax.fitted(primitives=self.primitives, shape=self.shape, cell_types=self.cell_types, generator=generator)
+            return relax.fitted(self.offers, self.shape, generator=generator)
         return relax.fresh(generator) if isinstance(relax, Sampled) else relax
 
     def _relaxed(self) -> Mapping[str, Weights]:
         if isinstance(self.relax, Joint):
             return self.relax.together()
-        return {cell_type: self.relax(alpha_EO) for cell_type, alpha_EO in self.op_alphas().items()}
+        return {cell_type: offer.relaxed(self.arch.get, self.relax) for cell_type, offer in self.offers.items()}
 
     @contextmanager
     def imposing(self, weights: Mapping[str, Weights]) -> Iterator[None]:
@@ -147,7 +150,7 @@ class Supernet(nn.Module):
 
     def weighing(self, op_EO: Mapping[str, Tensor]) -> AbstractContextManager[None]:
         """Within, forward passes weigh the operations of each cell type by ``op_EO``, whatever alpha says."""
-        return self.imposing({cell_type: Weights(weights) for cell_type, weights in op_EO.items()})
+        return self.imposing({cell_type: Weights(weights, self.offers[cell_type].active) for cell_type, weights in op_EO.items()})
 
     @contextmanager
     def keeping(self, kept: Mapping[str, Kept]) -> Iterator[None]:
@@ -165,12 +168,12 @@ class Supernet(nn.Module):
     def path(self, genotype: Genotype, cell_type: str) -> Weights:
         """Return 1 for the operation on each edge of a genotype's cell; edges that it lacks weigh nothing, by the cheapest operation."""
         chosen = {(edge.src, dst): self.primitives.index(edge.op) for dst, edge in genotype.cell(cell_type).edges}
-        return one_path(chosen, primitives=self.primitives, shape=self.shape, like=self.classifier.weight)
+        return one_path(chosen, offer=self.offers[cell_type], shape=self.shape, like=self.classifier.weight)
 
     @property
     def idle(self) -> int:
         """The number of the operation that is computed where none is wanted: the cheapest."""
-        return cheapest(self.primitives)
+        return cheapest(self.primitives, range(len(self.primitives)))
 
     def _edges(self, cell_type: str, scale_E: Tensor | None = None) -> Tensor | None:
         if self.relax_edges is None:
@@ -195,15 +198,30 @@ class Supernet(nn.Module):
             self.backend = backend
 
     def op_alphas(self) -> dict[str, Tensor]:
-        """Return the operations' ``alpha_EO`` of each cell type; none where the relaxation has parameters of its own."""
-        return {} if isinstance(self.relax, Joint) else {cell_type: self.arch.get(cell_type) for cell_type in self.cell_types}
+        """Return the operations' ``alpha_EO`` by name: one of each cell type, or where its edges differ in number, several (``Offer``).
+
+        There are none where the relaxation has parameters of its own.
+        """
+        if isinstance(self.relax, Joint):
+            return {}
+        return {rows.name: self.arch.get(rows.name) for offer in self.offers.values() for rows in offer.rows}
+
+    def drawn(self) -> Drawn:
+        """Return an architecture that the relaxation, a policy, draws."""
+        assert isinstance(self.relax, Policy)
+        return self.relax.draw(self.op_alphas(), self.offers)
 
     def op_weights(self) -> dict[str, Tensor]:
-        """Return what the relaxation makes of alpha, ``op_EO`` of each cell type; where weights are drawn, the expected ones."""
+        """Return what the relaxation makes of alpha, ``op_EO`` of each cell type; where weights are drawn, the expected ones.
+
+        An operation that an edge does not offer weighs 0 there.
+        """
         if isinstance(self.relax, Joint):
             return self.relax.marginals()
         expected = self.relax.expected if isinstance(self.relax, Sampled) else lambda alpha_EO: self.relax(alpha_EO).op_EO
-        return {cell_type: expected(alpha_EO) for cell_type, alpha_EO in self.op_alphas().items()}
+        return {
+            cell_type: offer.spread([expected(self.arch.get(rows.name)) for rows in offer.rows]) for cell_type, offer in self.offers.items()
+        }
 
     def arch_parameters(self) -> list[nn.Parameter]:
         """Return the architecture parameters, which only the arch step moves."""

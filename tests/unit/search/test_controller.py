@@ -13,15 +13,17 @@ from darts_core.search.controller import Controller
 from darts_core.search.reinforce import Reinforce
 from darts_core.search.steps import Bilevel
 from darts_core.spaces import SPACES
+from darts_core.supernet.offer import offers
 from darts_core.supernet.shape import CellShape
 
 DARTS = CellShape(nodes=2)
 CHAIN = CellShape(nodes=2, inputs=1, kept_edges=None, may_be_none=True, joined_nodes=1)
 
 
-def controller(shape=DARTS, primitives=("none", "skip_connect", "sep_conv_3x3"), cell_types=("normal",), seed=0, **options):
+def controller(shape=DARTS, primitives=("none", "skip_connect", "sep_conv_3x3"), cell_types=("normal",), seed=0, names=None, **options):
     made = Controller(**{"hidden_units": 6, "temperature": 0.5, "tanh_constant": 2.5, **options})
-    return made.fitted(primitives=primitives, shape=shape, cell_types=cell_types, generator=torch.Generator().manual_seed(seed)).double()
+    given = offers(cell_types, primitives, names, edges=len(shape.sources))
+    return made.fitted(given, shape, generator=torch.Generator().manual_seed(seed)).double()
 
 
 def forced(decisions):
@@ -75,7 +77,7 @@ def test_it_draws_by_its_probabilities():
 def test_an_architecture_has_two_edges_a_node_and_one_operation_on_each():
     policy = controller(CellShape(nodes=3), cell_types=("normal", "reduce"))
     for _ in range(10):
-        for weights in policy.draw({}).weights.values():
+        for weights in policy.draw({}, policy.offers).weights.values():
             assert torch.equal(weights.edge_E.split([2, 3, 4])[2].sum(), torch.tensor(2.0).double())
             assert torch.equal(weights.op_EO.sum(1), weights.edge_E)
             assert (weights.op_EO[:, 0] == 0).all(), "none is no choice"
