@@ -174,7 +174,7 @@ def search(
                 **temperature,
                 **mixture_metrics(mixture, supernet.primitives),
                 **edge_metrics(supernet.edge_mixture(), space.edge_names),
-                **cell_metrics(_derive(supernet, method, space, mixture)),
+                **cell_metrics(_derive(supernet, method, space, mixture), space),
                 "stable_epochs": stable_epochs(history, before, ranking(mixture, usable), is_still=is_still),
             }
             row["collapsed"] = int(is_collapsed([*history, row]))

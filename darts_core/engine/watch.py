@@ -11,6 +11,7 @@ from torch import Tensor
 
 from darts_core.genotype import Genotype
 from darts_core.ops import OPS
+from darts_core.spaces.space import CellSpace
 from darts_core.search.stop import main_cell
 
 Row = Mapping[str, Any]
@@ -30,13 +31,18 @@ def has_parameters(op: str) -> bool:
         return any(True for _ in OPS.get(op)(4, stride=1, affine=False).parameters())
 
 
-def cell_metrics(genotype: Genotype) -> dict[str, float]:
-    """Return of each derived cell the share of operations without parameters, ``parameterless_<cell>``, and the number ``skips_<cell>``."""
+def cell_metrics(genotype: Genotype, space: CellSpace) -> dict[str, float]:
+    """Return of each derived cell the share of operations without parameters, ``parameterless_<cell>``, and the number ``skips_<cell>``.
+
+    Edges of ``space`` that offer no operation with parameters are left out of the share: skip connections that are chosen are no collapse.
+    """
     metrics: dict[str, float] = {}
+    offers = space.offers()
     for cell_type, cell in genotype.cells.items():
-        ops = [edge.op for _, edge in cell.edges]
-        metrics[f"parameterless_{cell_type}"] = sum(not has_parameters(op) for op in ops) / len(ops)
-        metrics[f"skips_{cell_type}"] = sum(op == "skip_connect" for op in ops)
+        offered = dict(zip(space.shape.sources, offers[cell_type].names))
+        ops = [edge.op for dst, edge in cell.edges if any(map(has_parameters, offered.get((edge.src, dst), space.primitives)))]
+        metrics[f"parameterless_{cell_type}"] = sum(not has_parameters(op) for op in ops) / max(1, len(ops))
+        metrics[f"skips_{cell_type}"] = sum(edge.op == "skip_connect" for _, edge in cell.edges)
     return metrics
 
 

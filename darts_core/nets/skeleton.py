@@ -21,7 +21,8 @@ class CellPlan:
     """Where a cell stands: its width, the widths of its inputs, and whether it or its predecessor halves the resolution.
 
     ``fits_inputs`` says whether the cell begins with blocks that fit its two inputs to its width; else they have it already. With a ``row``
-    the cell is one layer of a chain: that node of the genotype's ``layers``, that edge of the supernet.
+    the cell is one layer of a chain: that node of the genotype's ``layers``, that edge of the supernet. With ``halvings`` it is all layers:
+    ahead of these nodes all states are halved, and their channels doubled.
     """
 
     channels_in: tuple[int, ...]
@@ -30,11 +31,16 @@ class CellPlan:
     follows_reduction: bool
     fits_inputs: bool = True
     row: int | None = None
+    halvings: tuple[int, ...] = ()
+
+    def channels_at(self, node: int) -> int:
+        """Return the channels of a node, counted from 0."""
+        return self.channels * 2 ** sum(halving <= node for halving in self.halvings)
 
     @property
     def cell_type(self) -> str:
         """``normal``, ``reduce`` or ``layers``."""
-        if self.row is not None:
+        if self.row is not None or self.halvings:
             return LAYERS
         return "reduce" if self.is_reduction else "normal"
 

@@ -81,7 +81,8 @@ class GateThreshold:
             reached = {src: gates[row][best[src]] >= self.threshold for src, row in rows.items()}
             num_reached += sum(reached.values())
             if shape.kept_edges is None:
-                edges = [Edge(primitives[best[src]] if reached[src] or not shape.may_be_none else "none", src) for src in srcs]
+                stays = {src: reached[src] or not shape.may_be_none or _lacks_none(gates[row], primitives) for src, row in rows.items()}
+                edges = [Edge(primitives[best[src]] if stays[src] else "none", src) for src in srcs]
             else:
                 ranked = sorted((src for src in srcs if src in numbers), key=lambda src: -scores[rows[src]][best[src]])
                 edges = [Edge(primitives[best[src]], numbers[src]) for src in ranked[: shape.kept_edges] if reached[src]]
@@ -92,6 +93,11 @@ class GateThreshold:
         states = range(shape.inputs, shape.inputs + len(chosen))
         concat = tuple(states if shape.joined_nodes is None else states[-shape.joined_nodes :])
         return Cell(tuple(chosen), concat, shape.inputs) if chosen and num_reached else None
+
+
+def _lacks_none(weight_O: Sequence[float], primitives: Sequence[str]) -> bool:
+    """Return whether an edge does not offer ``none``, which others do: there it weighs nothing at all."""
+    return "none" in primitives and weight_O[primitives.index("none")] == 0.0
 
 
 def _cell(weights: list[list[float]], primitives: Sequence[str], shape: CellShape) -> Cell:

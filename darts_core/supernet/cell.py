@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
 
+from darts_core.nets.halvings import Halvings
 from darts_core.nets.skeleton import CellPlan
 from darts_core.ops import OPS
 from darts_core.ops.conv import FactorizedReduce, ReluConvBn
@@ -50,24 +51,29 @@ class SearchCell(nn.Module):
         self.is_reduction = plan.is_reduction
         self.fits_inputs = plan.fits_inputs
         check_width(plan.channels, channel_proportion)
-        self.width = width = plan.channels // channel_proportion
+        self.plan = plan
         if plan.fits_inputs:
             fit = FactorizedReduce if plan.follows_reduction else ReluConvBn
             self.preprocess0 = fit(plan.channels_in[0], plan.channels, affine=False)
             self.preprocess1 = ReluConvBn(plan.channels_in[1], plan.channels, affine=False)
         self.edges = nn.ModuleList(
             nn.ModuleDict(
-                {name: candidate(name, width, stride=self._stride(src), normalises_pools=shape.normalises_pools) for name in names}
+                {name: candidate(name, self._width(dst), stride=self._stride(src), normalises_pools=shape.normalises_pools) for name in names}
             )
-            for (src, _), names in zip(shape.sources, [primitives] * len(shape.sources) if edges is None else edges[plan.row or 0 :])
+            for (src, dst), names in zip(shape.sources, [primitives] * len(shape.sources) if edges is None else edges[plan.row or 0 :])
         )
+        every = {node: range(shape.inputs + node) for node in plan.halvings}
+        self.halvings = Halvings(plan, every, affine=False)
         self.auxiliary_skips: nn.ModuleList | None = None
 
     def add_auxiliary_skips(self) -> None:
         """Give every edge a skip connection outside alpha."""
         self.auxiliary_skips = nn.ModuleList(
-            candidate("skip_connect", self.width, stride=self._stride(src)) for src, _ in self.shape.sources
+            candidate("skip_connect", self._width(dst), stride=self._stride(src)) for src, dst in self.shape.sources
         )
+
+    def _width(self, dst: int) -> int:
+        return self.plan.channels_at(dst - self.shape.inputs) // self.channel_proportion
 
     def _stride(self, src: int) -> int:
         return 2 if self.is_reduction and src < self.shape.inputs else 1
@@ -103,7 +109,8 @@ class SearchCell(nn.Module):
             return self._partial(inputs, weight_EO, edge_E, skips, backend=backend, is_last=is_last, active=active)
         states = [backend.source(x) for x in inputs]
         edges = zip(self._computed(active, weight_EO), skips)
-        for srcs in self.shape.incoming:
+        for node, srcs in enumerate(self.shape.incoming):
+            states = self.halvings.of(node, states, lambda halve, state: backend.source(halve(state.x)))
             terms: list[Term] = []
             for src in srcs:
                 (edge, weight_O), skip = next(edges)
@@ -144,7 +151,8 @@ class SearchCell(nn.Module):
         states = [PartialState(x, backend, self.channel_proportion) for x in inputs]
         passing_E = weight_EO.new_ones(len(self.edges)) if edge_E is None else edge_E
         edges = zip(self._computed(active, weight_EO), passing_E.unbind(), skips)
-        for srcs in self.shape.incoming:
+        for node, srcs in enumerate(self.shape.incoming):
+            states = self.halvings.of(node, states, lambda halve, state: PartialState(halve(state.x), backend, self.channel_proportion))
             terms: list[Term] = []
             passing: list[Term] = []
             for src in srcs:
