@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations, islice
 
 import torch
 
@@ -15,6 +16,7 @@ from darts_core.ops import OPS
 from darts_core.ops.drop_path import DropPath
 from darts_core.registry import suggest
 from darts_core.supernet.mixed import MixedOp
+from darts_core.supernet.offer import EdgePrimitives, Offer
 from darts_core.supernet.shape import CellShape
 from darts_core.supernet.supernet import EdgeRelaxation, Relaxation, Supernet
 
@@ -23,8 +25,9 @@ from darts_core.supernet.supernet import EdgeRelaxation, Relaxation, Supernet
 class CellSpace:
     """Cells of the types ``cell_types``, all of one ``shape``, on the skeleton of ``frame``.
 
-    ``primitives`` may stand on every edge; ``init_channels``, ``layers`` and ``stem`` size the supernet. ``spell`` writes a genotype as
-    the tables of a benchmark do, where there is one. ``widths`` are the channels of cells that ``init_channels`` does not set.
+    ``primitives`` may stand on every edge, or of them those that ``edge_primitives`` names for each; ``init_channels``, ``layers`` and
+    ``stem`` size the supernet. ``spell`` writes a genotype as the tables of a benchmark do, where there is one. ``widths`` are
+    the channels of cells that ``init_channels`` does not set.
     """
 
     name: str
@@ -37,6 +40,7 @@ class CellSpace:
     stem: Stem
     spell: Callable[[Genotype], str] | None = None
     widths: tuple[int, ...] = ()
+    edge_primitives: EdgePrimitives | None = None
 
     def __post_init__(self) -> None:
         for primitive in self.primitives:
@@ -51,6 +55,15 @@ class CellSpace:
             if value < 1:
                 raise ValueError(f"space.{key} must be at least 1. Got {value}.")
         self.frame.check(layers=self.layers, stem=self.stem, auxiliary=False, section="space")
+        for cell_type, offer in self.offers().items():
+            for name, own in zip(self.edge_names, offer.names):
+                if not self.shape.may_be_none and own == ("none",):
+                    raise ValueError(f"Edge {name} of the {cell_type} cell must offer an operation beside 'none'.")
+
+    def offers(self) -> dict[str, Offer]:
+        """Return which operations each edge of each cell type offers."""
+        given, edges = self.edge_primitives or {}, len(self.shape.sources)
+        return {name: Offer.of(name, self.primitives, given.get(name), edges=edges) for name in self.cell_types}
 
     def frame_of(self, cells: Sequence[CellName] | None) -> Frame:
         """Return the skeleton of the discrete network: of ``cells``, where ``retrain.cells`` names them, else as the space has it."""
@@ -117,6 +130,7 @@ class CellSpace:
             auxiliary_skips=auxiliary_skips,
             cell_types=self.cell_types,
             frame=self.frame,
+            edge_primitives=self.edge_primitives,
         )
 
     def network(
@@ -183,21 +197,30 @@ class CellSpace:
                     raise GenotypeError(f"{cell_type} cell, node {state}: an edge from each of {list(expected)} expected. Got {found}.")
 
     def random_genotype(self, generator: torch.Generator) -> Genotype:
-        """Draw a genotype: for each node uniform distinct earlier states, on each a uniform operation; ``none`` where it may be derived."""
-        cells = {cell_type: self._random_cell(generator) for cell_type in self.cell_types}
+        """Draw a genotype: for each node uniform distinct earlier states, on each a uniform operation that the edge offers.
+
+        ``none`` is drawn where it may be derived.
+        """
+        cells = {cell_type: self._random_cell(generator, offer) for cell_type, offer in self.offers().items()}
         return Genotype.of(cells, space=self.name, rule="random")
 
-    def _random_cell(self, generator: torch.Generator) -> Cell:
-        ops = [self.primitives[o] for o in self.shape.choosable(self.primitives)]
-        nodes = []
+    def _choosable(self, offer: Offer) -> list[list[str]]:
+        """Return the names of the operations that may be derived on each edge."""
+        return [[own[o] for o in self.shape.choosable(own)] for own in offer.names]
+
+    def _random_cell(self, generator: torch.Generator, offer: Offer) -> Cell:
+        nodes, rows = [], iter(self._choosable(offer))
         for read in self.shape.incoming:
-            srcs = torch.randperm(len(read), generator=generator)[: self.shape.kept_edges].sort().values.tolist()
-            drawn = torch.randint(len(ops), (len(srcs),), generator=generator).tolist()
-            nodes.append(tuple(Edge(ops[o], read[k]) for o, k in zip(drawn, srcs)))
+            ops = list(islice(rows, len(read)))
+            kept = torch.randperm(len(read), generator=generator)[: self.shape.kept_edges].sort().values.tolist()
+            nodes.append(tuple(Edge(ops[k][int(torch.randint(len(ops[k]), (), generator=generator))], read[k]) for k in kept))
         return Cell(tuple(nodes), self.shape.concat, self.shape.inputs)
 
     def num_cells(self) -> int:
-        """Return how many cells of one type can be derived: the product over nodes of choices of sources and operations."""
-        ops = len(self.shape.choosable(self.primitives))
-        kept = [count if self.shape.kept_edges is None else min(count, self.shape.kept_edges) for count in self.shape.fan_in]
-        return math.prod(math.comb(count, edges) * ops**edges for count, edges in zip(self.shape.fan_in, kept))
+        """Return how many cells of one type can be derived, that of the first type: the product over nodes of sources and operations."""
+        rows, found = iter(self._choosable(next(iter(self.offers().values())))), 1
+        for count in self.shape.fan_in:
+            ops = [len(own) for own in islice(rows, count)]
+            kept = count if self.shape.kept_edges is None else min(count, self.shape.kept_edges)
+            found *= sum(math.prod(chosen) for chosen in combinations(ops, kept))
+        return found

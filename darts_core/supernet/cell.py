@@ -27,13 +27,26 @@ def candidate(name: str, channels: int, *, stride: int, normalises_pools: bool =
 class SearchCell(nn.Module):
     """A cell whose every edge is a mixed operation: its inputs -> (B, joined nodes * C, H', W').
 
-    Candidates see one of ``channel_proportion`` channels; the others go by.
+    Candidates see one of ``channel_proportion`` channels; the others go by. ``edges`` names those of each edge, where not all
+    ``primitives`` stand on every one.
     """
 
-    def __init__(self, primitives: Sequence[str], shape: CellShape, plan: CellPlan, *, mixed: MixedOp, channel_proportion: int = 1) -> None:
+    def __init__(
+        self,
+        primitives: Sequence[str],
+        shape: CellShape,
+        plan: CellPlan,
+        *,
+        mixed: MixedOp,
+        channel_proportion: int = 1,
+        edges: Sequence[Sequence[str]] | None = None,
+    ) -> None:
         super().__init__()
+        self.primitives = tuple(primitives)
         self.shape = shape = shape if plan.row is None else shape.layer
         self.row = plan.row
+        if edges is not None and plan.row is not None:
+            edges = edges[plan.row : plan.row + 1]
         self.mixed = mixed
         self.channel_proportion = channel_proportion
         self.is_reduction = plan.is_reduction
@@ -46,9 +59,9 @@ class SearchCell(nn.Module):
             self.preprocess1 = ReluConvBn(plan.channels_in[1], plan.channels, affine=False)
         self.edges = nn.ModuleList(
             nn.ModuleDict(
-                {name: candidate(name, width, stride=self._stride(src), normalises_pools=shape.normalises_pools) for name in primitives}
+                {name: candidate(name, width, stride=self._stride(src), normalises_pools=shape.normalises_pools) for name in names}
             )
-            for src, _ in shape.sources
+            for (src, _), names in zip(shape.sources, [primitives] * len(shape.sources) if edges is None else edges)
         )
         self.auxiliary_skips: nn.ModuleList | None = None
 
@@ -91,11 +104,11 @@ class SearchCell(nn.Module):
         if self.channel_proportion > 1:
             return self._partial(inputs, weight_EO, edge_E, skips, backend=backend, is_last=is_last, active=active)
         states = [backend.source(x) for x in inputs]
-        edges = zip(self._computed(active), weight_EO.unbind(), skips)
+        edges = zip(self._computed(active, weight_EO), skips)
         for srcs in self.shape.incoming:
             terms: list[Term] = []
             for src in srcs:
-                edge, weight_O, skip = next(edges)
+                (edge, weight_O), skip = next(edges)
                 terms.extend(self.mixed(edge, states[src], weight_O))
                 if skip is not None:
                     terms.append(states[src].term(*skip))
@@ -109,15 +122,15 @@ class SearchCell(nn.Module):
         weights = [auxiliary] * len(self.edges) if edge_E is None else (auxiliary * edge_E).unbind()
         return list(zip(self.auxiliary_skips, weights))
 
-    def _computed(self, active: Active | None) -> Iterator[Edge]:
-        """Yield the candidates of each edge that are computed."""
-        for number, edge in enumerate(self.edges):
+    def _computed(self, active: Active | None, weight_EO: Tensor) -> Iterator[tuple[Edge, Tensor]]:
+        """Yield the candidates of each edge that are computed, and their weights."""
+        for number, (edge, weight_O) in enumerate(zip(self.edges, weight_EO.unbind())):
             assert isinstance(edge, nn.ModuleDict)
             if active is None:
-                yield edge
+                yield edge, weight_O
                 continue
-            named = list(edge.items())
-            yield dict(named[o] for o in active[number])
+            names = [self.primitives[o] for o in active[number]]
+            yield {name: edge[name] for name in names}, weight_O[: len(names)]
 
     def _partial(
         self,
@@ -132,12 +145,12 @@ class SearchCell(nn.Module):
     ) -> Tensor:
         states = [PartialState(x, backend, self.channel_proportion) for x in inputs]
         passing_E = weight_EO.new_ones(len(self.edges)) if edge_E is None else edge_E
-        edges = zip(self._computed(active), weight_EO.unbind(), passing_E.unbind(), skips)
+        edges = zip(self._computed(active, weight_EO), passing_E.unbind(), skips)
         for srcs in self.shape.incoming:
             terms: list[Term] = []
             passing: list[Term] = []
             for src in srcs:
-                edge, weight_O, weight, skip = next(edges)
+                (edge, weight_O), weight, skip = next(edges)
                 terms.extend(self.mixed(edge, states[src].active, weight_O))
                 if skip is not None:
                     terms.append(states[src].active.term(*skip))

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from darts_core.genotype import CELL_TYPES, Genotype
-from darts_core.nets.skeleton import CellPlan, DartsFrame, Frame, Stem, pooled
+from darts_core.nets.skeleton import BlockPlan, CellPlan, DartsFrame, Frame, Stem, pooled
 from darts_core.supernet.arch import ArchParameters
 from darts_core.supernet.backend import Backend, Reference
 from darts_core.supernet.cell import SearchCell
 from darts_core.supernet.mixed import MixedOp
+from darts_core.supernet.offer import EdgePrimitives, Offer
 from darts_core.supernet.recompute import recomputed
 from darts_core.supernet.sampled import Sampled, Weights, one_hot
 from darts_core.supernet.shape import CellShape
@@ -30,7 +31,8 @@ class Supernet(nn.Module):
     ``cell_types`` are those of the cells that ``frame`` sets, all of one ``shape``. ``relax`` turns ``alpha_EO`` into weights, ``mixed``
     says how an edge spends them; with ``relax_edges`` there is a ``beta_E`` for each cell type, too. Candidates see one of
     ``channel_proportion`` channels. Images from 8 to 224 pixels, odd sizes too. With ``auxiliary_skips`` every edge has a skip connection
-    more, outside alpha, weighed by the scalar ``auxiliary_weight`` (DARTS-, arXiv:2009.01027), which the search lets decay.
+    more, outside alpha, weighed by the scalar ``auxiliary_weight`` (DARTS-, arXiv:2009.01027), which the search lets decay. Where not all
+    ``primitives`` stand on every edge, ``edge_primitives`` names those of each; ``offers`` says so of every cell type.
     ``use`` chooses how it is computed; until then it is the published forward.
     """
 
@@ -54,6 +56,7 @@ class Supernet(nn.Module):
         auxiliary_skips: bool = False,
         cell_types: Sequence[str] = CELL_TYPES,
         frame: Frame | None = None,
+        edge_primitives: EdgePrimitives | None = None,
     ) -> None:
         super().__init__()
         self.primitives = tuple(primitives)
@@ -62,7 +65,9 @@ class Supernet(nn.Module):
         self.in_channels = in_channels
         self.relax_edges = relax_edges
         edges = len(shape.sources)
-        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(self.cell_types, (edges, len(self.primitives)))
+        given = edge_primitives or {}
+        self.offers = {name: Offer.of(name, self.primitives, given.get(name), edges=edges) for name in self.cell_types}
+        shapes = {name: own for offer in self.offers.values() for name, own in offer.shapes.items()}
         if relax_edges is not None:
             shapes |= {_of_edges(cell_type): (edges,) for cell_type in self.cell_types}
         self.arch = ArchParameters(shapes, generator=generator)
@@ -71,12 +76,7 @@ class Supernet(nn.Module):
         width = dict.fromkeys(self.cell_types, len(shape.concat))
         skeleton = frame.build(in_channels=in_channels, init_channels=init_channels, layers=layers, stem=stem, width=width)
         self.stem = skeleton.stem
-        self.cells = nn.ModuleList(
-            SearchCell(self.primitives, shape, plan, mixed=mixed, channel_proportion=channel_proportion)
-            if isinstance(plan, CellPlan)
-            else plan.build()
-            for plan in skeleton.plans
-        )
+        self.cells = nn.ModuleList(self._module(plan, mixed, channel_proportion) for plan in skeleton.plans)
         self.type_of_cell = [plan.cell_type if isinstance(plan, CellPlan) else None for plan in skeleton.plans]
         self.fits_inputs = all(plan.fits_inputs for plan in skeleton.plans if isinstance(plan, CellPlan))
         self.head = skeleton.head
@@ -85,6 +85,12 @@ class Supernet(nn.Module):
         self.backend: Backend = Reference()
         self.is_lean = False
         self.backend.prepare(self, torch.device("cpu"))
+
+    def _module(self, plan: CellPlan | BlockPlan, mixed: MixedOp, channel_proportion: int) -> nn.Module:
+        if not isinstance(plan, CellPlan):
+            return plan.build()
+        edges = self.offers[plan.cell_type].names
+        return SearchCell(self.primitives, self.shape, plan, mixed=mixed, channel_proportion=channel_proportion, edges=edges)
 
     def _add_auxiliary_skips(self, wanted: bool) -> None:
         self.auxiliary_weight: Tensor | None
@@ -102,7 +108,7 @@ class Supernet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (B, C_in, H, W) to logits (B, K)."""
-        weights = self._imposed or {cell_type: self.relax(self.arch.get(cell_type)) for cell_type in self.cell_types}
+        weights = self._imposed or {cell_type: offer.relaxed(self.arch.get, self.relax) for cell_type, offer in self.offers.items()}
         given = {cell_type: (each.spent(), self._edges(cell_type)) for cell_type, each in weights.items()}
         states = self._enter(self.stem(x))
         is_lean = self.is_lean and torch.is_grad_enabled()
@@ -131,7 +137,7 @@ class Supernet(nn.Module):
 
     def weighing(self, op_EO: Mapping[str, Tensor]) -> AbstractContextManager[None]:
         """Within, forward passes weigh the operations of each cell type by ``op_EO``, whatever alpha says."""
-        return self._imposing({cell_type: Weights(weights) for cell_type, weights in op_EO.items()})
+        return self._imposing({cell_type: Weights(weights, self.offers[cell_type].active) for cell_type, weights in op_EO.items()})
 
     def only(self, genotype: Genotype) -> AbstractContextManager[None]:
         """Within, forward passes compute the operations of ``genotype`` alone, each with weight 1."""
@@ -140,11 +146,17 @@ class Supernet(nn.Module):
     def path(self, genotype: Genotype, cell_type: str) -> Weights:
         """Return 1 for the operation on each edge of a genotype's cell; edges that it lacks weigh nothing, by the cheapest operation."""
         chosen = {(edge.src, dst): self.primitives.index(edge.op) for dst, edge in genotype.cell(cell_type).edges}
-        idle = next((o for name in ("none", "skip_connect") for o, own in enumerate(self.primitives) if own == name), 0)
-        active = tuple((chosen.get(ends, idle),) for ends in self.shape.sources)
+        offer = self.offers[cell_type]
+        active = tuple((chosen.get(ends, self._idle(own)),) for ends, own in zip(self.shape.sources, offer.ops))
+        if foreign := [self.primitives[o] for (o,), own in zip(active, offer.ops) if o not in own]:
+            raise ValueError(f"The {cell_type} cell has {', '.join(foreign)} on an edge that does not offer it in this supernet.")
         kept_E = torch.tensor([float(ends in chosen) for ends in self.shape.sources])
-        alpha_EO = self.arch.get(cell_type).detach()
-        return Weights(one_hot(active, alpha_EO) * kept_E.to(alpha_EO).unsqueeze(1), active)
+        mask_EO = offer.mask(next(self.arch.parameters()).detach())
+        return Weights(one_hot(active, mask_EO) * kept_E.to(mask_EO).unsqueeze(1), active)
+
+    def _idle(self, offered: Sequence[int]) -> int:
+        """Return the operation that costs least of those on an edge."""
+        return next((o for name in ("none", "skip_connect") for o in offered if self.primitives[o] == name), offered[0])
 
     def _edges(self, cell_type: str) -> Tensor | None:
         return None if self.relax_edges is None else self.relax_edges(self.arch.get(_of_edges(cell_type)), self.shape.fan_in)
@@ -166,13 +178,18 @@ class Supernet(nn.Module):
             self.backend = backend
 
     def op_alphas(self) -> dict[str, Tensor]:
-        """Return the operations' ``alpha_EO`` of each cell type."""
-        return {cell_type: self.arch.get(cell_type) for cell_type in self.cell_types}
+        """Return the operations' ``alpha_EO`` by name: one of each cell type, or where its edges differ in number, several (``Offer``)."""
+        return {rows.name: self.arch.get(rows.name) for offer in self.offers.values() for rows in offer.rows}
 
     def op_weights(self) -> dict[str, Tensor]:
-        """Return what the relaxation makes of alpha, ``op_EO`` of each cell type; where weights are drawn, the expected ones."""
+        """Return what the relaxation makes of alpha, ``op_EO`` of each cell type; where weights are drawn, the expected ones.
+
+        An operation that an edge does not offer weighs 0 there.
+        """
         expected = self.relax.expected if isinstance(self.relax, Sampled) else lambda alpha_EO: self.relax(alpha_EO).op_EO
-        return {cell_type: expected(alpha_EO) for cell_type, alpha_EO in self.op_alphas().items()}
+        return {
+            cell_type: offer.spread([expected(self.arch.get(rows.name)) for rows in offer.rows]) for cell_type, offer in self.offers.items()
+        }
 
     def arch_parameters(self) -> list[nn.Parameter]:
         """Return the architecture parameters, which only the arch step moves."""
