@@ -98,9 +98,15 @@ def benchmark_table(cfg: Config, *, folder: Path = Path()) -> BenchmarkTable | N
 
 def build_space(cfg: Config, *, folder: Path = Path()) -> CellSpace:
     """Return the space that ``space.*`` describes; a file that it names is relative to ``folder``."""
-    files = [key for key, kind in SPACES.types(cfg.space.name).items() if kind == Path | None] if cfg.space.name in SPACES else []
-    named = {key: str(folder / str(cfg.space.options[key])) for key in files if cfg.space.options.get(key) is not None}
+    named = {key.partition(".")[2]: path for key, path in space_files(cfg, folder=folder).items()}
     return SPACES.build(cfg.space.name, {**cfg.space.options, **named})
+
+
+def space_files(cfg: Config, *, folder: Path = Path()) -> dict[str, str]:
+    """Return the files that ``space.*`` names, relative to ``folder``, by their keys."""
+    options = cfg.space.options
+    files = [key for key, kind in SPACES.types(cfg.space.name).items() if kind == Path | None]
+    return {f"space.{key}": str(folder / str(options[key])) for key in files if options.get(key) is not None}
 
 
 def is_genotype_file(cfg: Config) -> bool:

@@ -39,9 +39,11 @@ def _spelled(kind: Any) -> str:
         return " | ".join(map(written, get_args(kind)))
     if get_origin(kind) in (Union, UnionType):
         return " | ".join(map(_spelled, get_args(kind)))
+    if get_origin(kind) is dict:
+        return f"map of {' to '.join(map(_spelled, get_args(kind)))}"
     if get_origin(kind) in (tuple, list):
         return f"list of {_spelled(get_args(kind)[0])}"
-    return {"NoneType": "null", "str": "text", "int": "whole number", "float": "number", "bool": "true | false"}.get(
+    return {"NoneType": "null", "str": "text", "int": "whole number", "float": "number", "bool": "true | false", "Path": "file"}.get(
         getattr(kind, "__name__", ""), str(kind)
     )
 

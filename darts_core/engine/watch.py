@@ -11,8 +11,8 @@ from torch import Tensor
 
 from darts_core.genotype import Genotype
 from darts_core.ops import OPS
-from darts_core.spaces.space import CellSpace
 from darts_core.search.stop import main_cell
+from darts_core.spaces.space import CellSpace
 
 Row = Mapping[str, Any]
 

@@ -39,6 +39,8 @@ def draw_cell(genotype: Genotype, cell_type: str, folder: str | Path, stem: str)
     note = f"space {genotype.space}, rule {genotype.rule}"
     if cell_type == "reduce":
         note += "; operations on the two inputs have stride 2"
+    if cell_type == "layers":
+        note += "; from the stem's output to the head"
     with style.look():
         families = _families(cell)
         width = 2 * MARGIN + max(layout.width, style.text_width(note, 9), sum(_legend_width(family) for family in families))

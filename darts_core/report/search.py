@@ -36,7 +36,7 @@ def save_tables(history: Rows, alphas: Rows, costs: Rows, folder: Path) -> None:
 
 
 def draw_search(history: Rows, alphas: Rows, folder: Path) -> None:
-    """Draw the history, each cell's mean weights (``alphas/alphas_<cell>.png``), and heatmaps of at most five epochs (``alpha_<cell>_epoch_<n>.png``)."""
+    """Draw the history, each cell's mean weights, and heatmaps of at most five epochs (``alpha_<cell>_epoch_<n>.png``)."""
     plot_history(pd.DataFrame(history), folder / "history.png", title="Search")
     frame = pd.DataFrame(alphas, columns=list(ALPHA_COLUMNS))
     epochs = sorted(frame["epoch"].unique())

@@ -46,6 +46,8 @@ class SearchCell(nn.Module):
         self.primitives = tuple(primitives)
         self.shape = shape = shape if plan.row is None else shape.layer
         self.row = plan.row
+        if edges is not None and plan.row is not None:
+            edges = edges[plan.row : plan.row + 1]
         self.mixed = mixed
         self.channel_proportion = channel_proportion
         self.is_reduction = plan.is_reduction
@@ -58,9 +60,12 @@ class SearchCell(nn.Module):
             self.preprocess1 = ReluConvBn(plan.channels_in[1], plan.channels, affine=False)
         self.edges = nn.ModuleList(
             nn.ModuleDict(
-                {name: candidate(name, self._width(dst), stride=self._stride(src), normalises_pools=shape.normalises_pools) for name in names}
+                {
+                    name: candidate(name, self._width(dst), stride=self._stride(src), normalises_pools=shape.normalises_pools)
+                    for name in names
+                }
             )
-            for (src, dst), names in zip(shape.sources, [primitives] * len(shape.sources) if edges is None else edges[plan.row or 0 :])
+            for (src, dst), names in zip(shape.sources, [primitives] * len(shape.sources) if edges is None else edges)
         )
         every = {node: range(shape.inputs + node) for node in plan.halvings}
         self.halvings = Halvings(plan, every, affine=False)

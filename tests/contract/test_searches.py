@@ -18,7 +18,11 @@ from darts_core.supernet.sampled import Sampled
 
 NEEDED = {("proxyless", "reward"): {"arch_gradient": "reinforce"}}  # what a choice has no effect without
 SMALL = {"init_channels": 4, "layers": 3, "nodes": 2, "search_space": str(Path(__file__).with_name("two_layers.json"))}
-SMALLER = {"darts_wide": {"nodes": 1, "primitives": ("max_pool_3x3", "skip_connect", "conv_1x3_3x1")}}
+SMALLER = {"s1": {"nodes": 1}}
+
+
+SAME_SKELETON = ("darts_wide", "s1", "s2", "s3", "s4")  # as darts_cnn, whose every option is crossed with every method
+OTHER_WORDS = ("darts_wide", "s2", "s3", "s4")  # and the same edges, with other operations
 
 
 def choices(registry, name):
@@ -47,8 +51,9 @@ CASES = [
     for method in METHODS
     for m in choices(METHODS, method)
     for space in SPACES
-    for s in choices(SPACES, space)
+    for s in (choices(SPACES, space) if space not in SAME_SKELETON else [{}])
     if (not m or not s) and combines(method, m)
+    if space not in OTHER_WORDS or (method == "darts" and not m)
 ]
 
 

@@ -138,3 +138,19 @@ def test_a_genotype_of_another_length_is_refused(space, tmp_path):
     other = build(tmp_path, edited(layers=[{"channels": 4}]))
     with pytest.raises(GenotypeError, match=r"layers cell: 3 nodes expected, as the space has them\. Got 1"):
         space.check(other.random_genotype(torch.Generator().manual_seed(0)))
+
+
+def test_a_layer_may_have_operations_of_its_own(tmp_path):
+    layers = [{"channels": 4}, {"channels": 4, "operations": ["mlp"]}, {"channels": 4, "operations": ["conv_3x3", "layer_norm"]}]
+    space = build(tmp_path, edited(layers=layers))
+    supernet = supernet_of(space)
+    assert [tuple(cell.edges[0]) for cell in supernet.cells] == [("none", "skip_connect", "conv_3x3"), ("mlp",), ("conv_3x3", "layer_norm")]
+    supernet(torch.randn(2, 1, 8, 8)).sum().backward()
+    assert all(alpha.grad is not None for alpha in supernet.arch_parameters())
+    assert space.num_cells() == 2 * 1 * 2
+    with pytest.raises(
+        ValueError, match=r"space\.primitives leaves the edge 1-2 of the layers cell nothing to choose: at least one of mlp"
+    ):
+        build(tmp_path, edited(layers=layers), primitives=["conv_3x3"])
+    fewer = build(tmp_path, edited(layers=layers), edges={"2-3": ["layer_norm"]})
+    assert fewer.random_genotype(torch.Generator().manual_seed(0)).cell("layers").nodes[2][0].op == "layer_norm"
