@@ -45,7 +45,7 @@ class Rollout:
         self._choose = choose
         self._none_SH = controller.start.new_zeros(number, controller.hidden_units)
         self._state = self._none_SH, self._none_SH
-        self.last = controller.start.expand(number, -1)
+        self.last = controller.start.repeat(number, 1)
         self.log_prob_S = self._none_SH[:, 0]
         self.entropy_S = self._none_SH[:, 0]
         self.decisions: list[Tensor] = []
@@ -137,7 +137,7 @@ class Controller(Joint):
                         ChosenEdge(cell_type=cell_type, src=states[k_S], dst=dst, row=row + k_S, op=op, probability_SO=probability_SO)
                     )
                 anchors.append(run.step(run.last))
-                run.last = self.start.expand(number, -1)
+                run.last = self.start.repeat(number, 1)
                 row += len(read)
         return run
 
@@ -182,9 +182,12 @@ class Controller(Joint):
 
     def _path(self, run: Rollout, cell_type: str) -> Weights:
         offer = self.offers[cell_type]
-        chosen = run.chosen(cell_type)
-        if self.start.is_meta:  # nothing is known of it: on every edge that could be read the last operation
-            chosen = {ends: own[-1] for ends, own in zip(self.shape.sources, offer.ops)}
+        if self.start.is_meta:  # nothing is known of it: each node reads its first states, by the last operation
+            most = self.shape.kept_edges
+            first = [most is None or k < most for read in self.shape.incoming for k in range(len(read))]
+            chosen = {ends: own[-1] for ends, own, is_read in zip(self.shape.sources, offer.ops, first) if is_read}
+        else:
+            chosen = run.chosen(cell_type)
         return one_path(chosen, offer=offer, shape=self.shape, like=self.start)
 
     @torch.no_grad()

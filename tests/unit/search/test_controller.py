@@ -9,10 +9,12 @@ import torch.nn.functional as F
 
 from darts_core.config import SearchConfig
 from darts_core.methods import METHODS
+from darts_core.metrics import count_macs
 from darts_core.search.controller import Controller
 from darts_core.search.reinforce import Reinforce
 from darts_core.search.steps import Bilevel
 from darts_core.spaces import SPACES
+from darts_core.supernet.footprint import estimate_peak_mib
 from darts_core.supernet.offer import offers
 from darts_core.supernet.shape import CellShape
 
@@ -158,6 +160,20 @@ def test_the_controller_is_no_weight_and_all_of_it_is_saved(supernet):
     assert {id(p) for p in supernet.arch_parameters()} == {id(p) for p in own.values()}
     assert not {id(p) for p in supernet.weights().values()} & {id(p) for p in own.values()}
     assert not any(name.startswith("relax") for name in supernet.weights())
+
+
+def test_what_a_step_takes_is_known_ahead(supernet):
+    """On the meta device, where nothing can be drawn, and with the hooks of the counter of operations."""
+    before = supernet.relax.get_extra_state()
+    assert estimate_peak_mib(supernet, (8, 2, 8, 8)) > 0.0
+    assert count_macs(supernet, input_shape=(2, 8, 8)) > 0
+    assert torch.equal(supernet.relax.get_extra_state(), before)
+    space = SPACES.build("darts_cnn", {"init_channels": 4, "layers": 3})
+    peaks = [
+        estimate_peak_mib(METHODS.build(name).supernet(space, in_channels=3, num_classes=4, generator=torch.Generator()), (8, 3, 16, 16))
+        for name in ("darts", "enas")
+    ]
+    assert peaks[1] < 0.5 * peaks[0], "one operation on two edges a node"
 
 
 def test_its_numbers_take_nothing_from_the_network_s(supernet):
