@@ -155,6 +155,7 @@ class RetrainConfig(Section):
     grad_clip: NotNegative = Field(default=5.0, description="largest norm of the gradient; 0 switches clipping off")
     init_channels: Count = 36
     layers: Count = 20
+    cells: tuple[Literal["normal", "reduction"], ...] | None = Field(default=None, description="which cells; null: as the space has them")
     stem: Literal["cifar", "imagenet"] = "cifar"
     auxiliary: StrictBool = True
     auxiliary_weight: NotNegative = 0.4

@@ -16,12 +16,14 @@ from darts_core.search.derive import DeriveRule, strongest_edges
 from darts_core.search.penalties import Penalty
 from darts_core.search.perturb import Perturbation
 from darts_core.search.ranges import at_least
+from darts_core.search.reinforce import Reinforce
 from darts_core.search.relax import softmax_edges
 from darts_core.search.select import Selection
 from darts_core.search.stop import StableRanking, StopRule
 from darts_core.search.temperature import Schedule
 from darts_core.spaces.space import CellSpace
 from darts_core.supernet.mixed import MixedOp, dense
+from darts_core.supernet.policy import Joint
 from darts_core.supernet.sampled import Sampled
 from darts_core.supernet.supernet import EdgeRelaxation, Relaxation, Supernet
 
@@ -126,6 +128,8 @@ def with_parts(
         parts["arch_gradient"] = ARCH_GRADIENTS.build(arch_gradient)
     if channel_proportion is not None:
         parts["channel_proportion"] = at_least(1, "channel_proportion", channel_proportion)
+    if edge_weights and isinstance(method.arch_gradient, Reinforce):
+        raise ValueError("method.edge_weights must be false or null with REINFORCE, which moves what is drawn: edges are not.")
     if edge_weights is not None:
         parts["relax_edges"] = softmax_edges if edge_weights else None
     if warmup_epochs is not None:
@@ -139,6 +143,10 @@ def check_warmup(method: Method, cfg: SearchConfig) -> None:
     """Raise ``ValueError`` where alpha would never move although it should, or where its curvature is asked for although it never does."""
     if cfg.hessian_every and isinstance(method.arch_gradient, Still):
         raise ValueError(f"search.hessian_every must be 0 with a method that never moves alpha. Got {cfg.hessian_every}.")
+    if cfg.hessian_every and isinstance(method.relax, Joint):
+        raise ValueError(
+            f"search.hessian_every must be 0 with a method that has a controller in the place of alpha. Got {cfg.hessian_every}."
+        )
     if method.warmup_epochs >= cfg.epochs:
         raise ValueError(
             f"search.epochs must be more than method.warmup_epochs, {method.warmup_epochs}, in which alpha stands still: "

@@ -16,17 +16,21 @@ Active = tuple[tuple[int, ...], ...]
 class Weights:
     """What a relaxation makes of the operations' alpha: ``op_EO`` weighs the operations of each edge.
 
-    Where not all operations are computed, ``active`` says for each edge which ones, as many on each; the others add nothing.
+    Where not all operations are computed, ``active`` says for each edge which ones, at least one; the others add nothing. ``edge_E``, where
+    given, multiplies what goes along each edge, past the candidates, too.
     """
 
     op_EO: Tensor  # noqa: N815
     active: Active | None = None
+    edge_E: Tensor | None = None  # noqa: N815
 
     def spent(self) -> Tensor:
-        """Return the weights of the operations that are computed, (E, K)."""
+        """Return the weights of the operations that are computed, (E, K): K is that of the edge with most, and shorter rows are padded."""
         if self.active is None:
             return self.op_EO
-        return self.op_EO.gather(1, torch.tensor(self.active, device=self.op_EO.device))
+        most = max(map(len, self.active))
+        padded = [(*own, *own[:1] * (most - len(own))) for own in self.active]
+        return self.op_EO.gather(1, torch.tensor(padded, device=self.op_EO.device))
 
 
 class Sampled(nn.Module):
