@@ -17,6 +17,7 @@ from darts_core.nets.baselines import BASELINES
 from darts_core.registry import Registry
 from darts_core.search.derive import DERIVE_RULES
 from darts_core.search.method import Method, check_warmup
+from darts_core.search.phases import check_phases
 from darts_core.spaces import SPACES
 from darts_core.spaces.nasbench201 import from_string
 from darts_core.spaces.space import CellSpace
@@ -39,7 +40,7 @@ def cross_check(cfg: Config, *, folder: Path = Path(), only_search: bool = False
         lambda: DATASETS.build(cfg.data.name, cfg.data.options),  # looks at the options alone, at no image
         lambda: build_space(cfg),
         lambda: _check_memory(cfg),
-        lambda: check_width(build_space(cfg).init_channels, build_method(cfg).channel_proportion),
+        lambda: _check_phases(cfg),
     ]
     if not only_search:
         checks.append(lambda: _check_network(cfg))
@@ -64,6 +65,14 @@ def cross_check(cfg: Config, *, folder: Path = Path(), only_search: bool = False
 def _check_memory(cfg: Config) -> None:
     if build_method(cfg).arch_gradient.graphs > 1 and cfg.search.memory == "lean":
         raise ValueError("search.memory: lean saves nothing with method.arch_gradient: exact. Set one of them to another value.")
+
+
+def _check_phases(cfg: Config) -> None:
+    """Raise ``ValueError`` where the space does not suit a phase of the method."""
+    space, method = build_space(cfg), build_method(cfg)
+    for phase in range(len(method.phases)):
+        check_width(space.init_channels, method.proportion(phase))
+    check_phases(method.phases, space)
 
 
 def _check_network(cfg: Config) -> None:

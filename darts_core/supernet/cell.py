@@ -15,6 +15,7 @@ from darts_core.supernet.partial import PartialState, joined, sources_of
 from darts_core.supernet.sampled import Active
 from darts_core.supernet.shape import CellShape
 from darts_core.supernet.shared import POOLS
+from darts_core.supernet.skip_dropout import Dropout, DroppedSkip
 from darts_core.supernet.source import Term
 
 
@@ -61,6 +62,13 @@ class SearchCell(nn.Module):
         )
         self.auxiliary_skips: nn.ModuleList | None = None
 
+    def add_skip_dropout(self) -> None:
+        """Let skip connections of stride 1 leave values out, as ``forward`` is told; strided ones have weights and need no such thing."""
+        for edge in self.edges:
+            assert isinstance(edge, nn.ModuleDict)
+            if "skip_connect" in edge and isinstance(edge["skip_connect"], nn.Identity):
+                edge["skip_connect"] = DroppedSkip()
+
     def add_auxiliary_skips(self) -> None:
         """Give every edge a skip connection outside alpha."""
         self.auxiliary_skips = nn.ModuleList(
@@ -80,12 +88,16 @@ class SearchCell(nn.Module):
         is_last: bool,
         auxiliary: Tensor | None = None,
         active: Active | None = None,
+        dropout: Dropout = (0.0, 0),
     ) -> Tensor:
         """Return the joined nodes; ``weight_EO`` weighs the ``active`` operations of each edge, ``edge_E`` the edges.
 
         A cell that fits its inputs takes them as ``backend`` hands them on, any other as they are, and so it leaves its output.
-        ``auxiliary`` (a scalar) weighs the skip connections outside alpha, where there are any.
+        ``auxiliary`` (a scalar) weighs the skip connections outside alpha, where there are any; ``dropout`` is that of those within.
         """
+        for number, edge in enumerate(self.edges):
+            if isinstance(skip := edge._modules.get("skip_connect"), DroppedSkip):
+                skip.rate, skip.seed = dropout[0], dropout[1] + number
         if edge_E is not None:
             weight_EO = weight_EO * edge_E.unsqueeze(1)
         skips = self._skips(auxiliary, edge_E)

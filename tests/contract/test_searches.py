@@ -12,7 +12,6 @@ from darts_core.methods import METHODS
 from darts_core.search.bilevel import Exact, FirstOrder, Unrolled
 from darts_core.search.steps import Bilevel
 from darts_core.spaces import SPACES
-from darts_core.supernet.sampled import Sampled
 
 SMALL = {"init_channels": 4, "layers": 3, "nodes": 2}
 
@@ -35,7 +34,7 @@ def combines(method, options):
     plain = METHODS.build(method)
     if "arch_gradient" in options and not isinstance(plain.arch_gradient, FirstOrder | Unrolled | Exact):
         return False
-    return not (isinstance(plain.relax, Sampled) and options.get("arch_gradient", "first") != "first")
+    return not (plain.draws and options.get("arch_gradient", "first") != "first")
 
 
 CASES = [
