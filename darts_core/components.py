@@ -15,6 +15,7 @@ from darts_core.genotype import Genotype, GenotypeError, published
 from darts_core.methods import METHODS
 from darts_core.nets.baselines import BASELINES
 from darts_core.registry import Registry
+from darts_core.search.costs import check_costs
 from darts_core.search.derive import DERIVE_RULES
 from darts_core.search.method import Method, check_warmup
 from darts_core.search.phases import check_phases
@@ -73,6 +74,7 @@ def _check_phases(cfg: Config) -> None:
     for phase in range(len(method.phases)):
         check_width(space.init_channels, method.proportion(phase))
     check_phases(method.phases, space)
+    check_costs(method.penalties, space.primitives)
 
 
 def _check_network(cfg: Config) -> None:

@@ -12,6 +12,7 @@ import torch
 from darts_core.config import SearchConfig
 from darts_core.engine.placing import place
 from darts_core.engine.schedule import cosine
+from darts_core.search.costs import check_costs
 from darts_core.search.method import Method
 from darts_core.search.phases import Span, check_phases, spans, strongest_operations
 from darts_core.search.steps import Bilevel
@@ -43,6 +44,7 @@ class Course:
 
     def __post_init__(self) -> None:
         check_phases(self.method.phases, self.space)
+        check_costs(self.method.penalties, self.space.primitives)
         self.spans = spans(self.method.phases, self.cfg.epochs)
         self._whole, self._computed = self.space, [{} for _ in self.spans]
         self.bilevel: Bilevel

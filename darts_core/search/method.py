@@ -156,8 +156,8 @@ def with_parts(
             raise ValueError(f"method.arch_gradient: leave it out, for this method has a gradient of its own. Got '{arch_gradient}'.")
         if arch_gradient != "first" and method.draws:
             raise ValueError(
-                "method.arch_gradient must be first where each forward pass draws anew, weights of the operations or values on skip connections "
-                "that are left out: the second order compares passes that differ in nothing but the weights of the network. "
+                "method.arch_gradient must be first where each forward pass draws anew, weights of the operations or values on "
+                "skip connections that are left out: the second order compares passes that differ in the network's weights alone. "
                 f"Got '{arch_gradient}'."
             )
         parts["arch_gradient"] = ARCH_GRADIENTS.build(arch_gradient)
