@@ -34,13 +34,15 @@ def options(registry: Registry[Any], name: str) -> list[str]:
 
 
 def _spelled(kind: Any) -> str:
-    """Return a type in the words of params.yaml: the choices of a Literal, ``null`` for None, a list for a tuple."""
+    """Return a type in the words of params.yaml: a Literal's choices, ``null`` for None, a list for a tuple, an arrow for a mapping."""
     if get_origin(kind) is Literal:
         return " | ".join(map(written, get_args(kind)))
     if get_origin(kind) in (Union, UnionType):
         return " | ".join(map(_spelled, get_args(kind)))
     if get_origin(kind) in (tuple, list):
         return f"list of {_spelled(get_args(kind)[0])}"
+    if get_origin(kind) is dict:
+        return " -> ".join(map(_spelled, get_args(kind)))
     return {"NoneType": "null", "str": "text", "int": "whole number", "float": "number", "bool": "true | false"}.get(
         getattr(kind, "__name__", ""), str(kind)
     )

@@ -46,7 +46,8 @@ class Course:
         check_phases(self.method.phases, self.space)
         check_costs(self.method.penalties, self.space.primitives)
         self.spans = spans(self.method.phases, self.cfg.epochs)
-        self._whole, self._computed = self.space, [{} for _ in self.spans]
+        self._whole = self.space
+        self._computed: list[dict[str, str]] = [{} for _ in self.spans]
         self.bilevel: Bilevel
 
     @property
@@ -78,7 +79,7 @@ class Course:
         if self.is_last or epoch < self.spans[self.number + 1].first:
             return False
         before, bilevel, phase = self.supernet, self.bilevel, self.method.phases[self.number + 1]
-        kept = {cell_type: offer.names for cell_type, offer in before.offers.items()}
+        kept: EdgePrimitives = {cell_type: offer.names for cell_type, offer in before.offers.items()}
         if phase.keeps is not None:
             kept = strongest_operations(before.mixture(), before.offers, phase.keeps)
         self._make(self.number + 1, kept)

@@ -95,9 +95,7 @@ class SearchCell(nn.Module):
         A cell that fits its inputs takes them as ``backend`` hands them on, any other as they are, and so it leaves its output.
         ``auxiliary`` (a scalar) weighs the skip connections outside alpha, where there are any; ``dropout`` is that of those within.
         """
-        for number, edge in enumerate(self.edges):
-            if isinstance(skip := edge._modules.get("skip_connect"), DroppedSkip):
-                skip.rate, skip.seed = dropout[0], dropout[1] + number
+        self._set_dropout(*dropout)
         if edge_E is not None:
             weight_EO = weight_EO * edge_E.unsqueeze(1)
         skips = self._skips(auxiliary, edge_E)
@@ -117,6 +115,11 @@ class SearchCell(nn.Module):
                     terms.append(states[src].term(*skip))
             states.append(backend.source(backend.total(terms)))
         return backend.leave([states[state] for state in self.shape.concat], is_last=is_last)
+
+    def _set_dropout(self, rate: float, seed: int) -> None:
+        for number, edge in enumerate(self.edges):
+            if isinstance(op := edge._modules.get("skip_connect"), DroppedSkip):
+                op.rate, op.seed = rate, seed + number
 
     def _skips(self, auxiliary: Tensor | None, edge_E: Tensor | None) -> Sequence[tuple[nn.Module, Tensor] | None]:
         """Return for each edge its skip connection outside alpha and what weighs it, or None."""
