@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from darts_core.metrics import count_macs, count_parameters
 from darts_core.ops import OPS
 from darts_core.supernet.backend import Reference
+from darts_core.supernet.cell import SearchCell
 from darts_core.supernet.supernet import Supernet
 
 Costs = Callable[[Supernet], Mapping[str, Tensor]]
@@ -62,10 +63,12 @@ class NamedCosts:
             )
 
     def __call__(self, supernet: Supernet) -> dict[str, Tensor]:
-        """Return cost_EO of each cell type: the named cost times the number of its cells."""
+        """Return cost_EO of each cell type: the named cost, as often as the operation stands there."""
         self.check(supernet.primitives)
-        cost_O = torch.tensor([self.cost.get(name, 0.0) for name in supernet.primitives], dtype=torch.float64)
-        return {c: supernet.type_of_cell.count(c) * cost_O * offer.mask(cost_O) for c, offer in supernet.offers.items()}
+        found = _zeros(supernet)
+        for cell_type, (edge, o), _ in _candidates(supernet):
+            found[cell_type][edge, o] += self.cost.get(supernet.primitives[o], 0.0)
+        return found
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ class CountedCosts:
                 op.register_forward_hook(lambda module, inputs, output: seen.update({module: inputs[0].shape}))
             with torch.no_grad(), trial.weighing({c: offer.mask(like) for c, offer in trial.offers.items()}):
                 trial.eval()(like.new_empty(1, trial.in_channels, SIDE, SIDE))
-        found = {c: torch.zeros(len(offer.ops), len(offer.primitives), dtype=torch.float64) for c, offer in trial.offers.items()}
+        found = _zeros(trial)
         counts: dict[tuple[str, torch.Size], int] = {}
         for cell_type, (edge, o), op in _candidates(trial):
             if self.kind == "parameters":
@@ -112,12 +115,17 @@ def check_costs(penalties: Sequence[object], primitives: Sequence[str]) -> None:
             penalty.costs.check(primitives)
 
 
+def _zeros(supernet: Supernet) -> dict[str, Tensor]:
+    return {c: torch.zeros(len(offer.ops), len(offer.primitives), dtype=torch.float64) for c, offer in supernet.offers.items()}
+
+
 def _candidates(supernet: Supernet) -> list[tuple[str, tuple[int, int], nn.Module]]:
     """Return (cell type, (edge, operation), module) of every candidate of every cell."""
-    return [
-        (cell_type, (number, supernet.primitives.index(name)), op)
-        for cell_type, cell in zip(supernet.type_of_cell, supernet.cells)
-        if cell_type is not None
-        for number, edge in enumerate(cell.edges)  # type: ignore[arg-type]
-        for name, op in edge.items()
-    ]
+    found: list[tuple[str, tuple[int, int], nn.Module]] = []
+    for cell_type, cell in zip(supernet.type_of_cell, supernet.cells):
+        if cell_type is None or not isinstance(cell, SearchCell):
+            continue
+        for number, edge in enumerate(cell.edges, start=cell.row or 0):  # a layer of a chain has one row of all
+            assert isinstance(edge, nn.ModuleDict)
+            found += [(cell_type, (number, supernet.primitives.index(name)), op) for name, op in edge.items()]
+    return found

@@ -17,6 +17,7 @@ from darts_core.search.penalties import Penalty
 from darts_core.search.perturb import Perturbation
 from darts_core.search.phases import Phase, spans
 from darts_core.search.ranges import at_least
+from darts_core.search.reinforce import Reinforce
 from darts_core.search.relax import softmax_edges
 from darts_core.search.select import Selection
 from darts_core.search.stop import StableRanking, StopRule
@@ -24,6 +25,7 @@ from darts_core.search.temperature import Schedule
 from darts_core.spaces.space import CellSpace
 from darts_core.supernet.mixed import MixedOp, dense
 from darts_core.supernet.offer import EdgePrimitives
+from darts_core.supernet.policy import Joint
 from darts_core.supernet.sampled import Sampled
 from darts_core.supernet.supernet import EdgeRelaxation, Relaxation, Supernet
 
@@ -165,6 +167,8 @@ def with_parts(
         if any(phase.channel_proportion is not None for phase in method.phases):
             raise ValueError(f"method.channel_proportion: leave it out, for the phases have their own. Got {channel_proportion}.")
         parts["channel_proportion"] = at_least(1, "channel_proportion", channel_proportion)
+    if edge_weights and isinstance(method.arch_gradient, Reinforce):
+        raise ValueError("method.edge_weights must be false or null with REINFORCE, which moves what is drawn: edges are not.")
     if edge_weights is not None:
         parts["relax_edges"] = softmax_edges if edge_weights else None
     if warmup_epochs is not None:
@@ -178,6 +182,10 @@ def check_warmup(method: Method, cfg: SearchConfig) -> None:
     """Raise ``ValueError`` where alpha would never move although it should, or where its curvature is asked for although it never does."""
     if cfg.hessian_every and isinstance(method.arch_gradient, Still):
         raise ValueError(f"search.hessian_every must be 0 with a method that never moves alpha. Got {cfg.hessian_every}.")
+    if cfg.hessian_every and isinstance(method.relax, Joint):
+        raise ValueError(
+            f"search.hessian_every must be 0 with a method that has a controller in the place of alpha. Got {cfg.hessian_every}."
+        )
     if (shortest := min(span.epochs for span in spans(method.phases, cfg.epochs))) <= method.warmup_epochs:
         where = (
             "" if len(method.phases) == 1 else f" at the start of each of {len(method.phases)} phases (the shortest has {shortest} epochs)"

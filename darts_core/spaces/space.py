@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations, islice
 
 import torch
 
-from darts_core.genotype import Cell, Edge, Genotype, GenotypeError
+from darts_core.genotype import LAYERS, Cell, Edge, Genotype, GenotypeError
 from darts_core.nets.network import Network
-from darts_core.nets.skeleton import Frame, Stem
+from darts_core.nets.skeleton import CellName, DartsFrame, Frame, Stem
 from darts_core.ops import OPS
 from darts_core.ops.drop_path import DropPath
 from darts_core.registry import suggest
@@ -26,7 +26,8 @@ class CellSpace:
     """Cells of the types ``cell_types``, all of one ``shape``, on the skeleton of ``frame``.
 
     ``primitives`` may stand on every edge, or of them those that ``edge_primitives`` names for each; ``init_channels``, ``layers`` and
-    ``stem`` size the supernet. ``spell`` writes a genotype as the tables of a benchmark do, where there is one.
+    ``stem`` size the supernet. ``spell`` writes a genotype as the tables of a benchmark do, where there is one. ``widths`` are the channels
+    of cells that ``init_channels`` does not set.
     """
 
     name: str
@@ -38,6 +39,7 @@ class CellSpace:
     layers: int
     stem: Stem
     spell: Callable[[Genotype], str] | None = None
+    widths: tuple[int, ...] = ()
     edge_primitives: EdgePrimitives | None = None
 
     def __post_init__(self) -> None:
@@ -61,6 +63,37 @@ class CellSpace:
     def offers(self) -> dict[str, Offer]:
         """Return which operations each edge of each cell type offers."""
         return offers(self.cell_types, self.primitives, self.edge_primitives, edges=len(self.shape.sources))
+
+    def frame_of(self, cells: Sequence[CellName] | None) -> Frame:
+        """Return the skeleton of the discrete network: of ``cells``, where ``retrain.cells`` names them, else as the space has it."""
+        if cells is None:
+            return self.frame
+        if not isinstance(self.frame, DartsFrame):
+            raise ValueError(f"retrain.cells must be null with space.name: {self.name}, whose cells follow from it. Got {list(cells)}.")
+        if "reduction" in cells and "reduce" not in self.cell_types:
+            raise ValueError(f"retrain.cells may name normal cells alone, for space.cells has no reduction. Got {list(cells)}.")
+        return DartsFrame(tuple(cells), "retrain.cells")
+
+    def check_network(
+        self,
+        *,
+        init_channels: int,
+        layers: int,
+        stem: Stem,
+        auxiliary: bool,
+        drop_path_prob: float,
+        cells: Sequence[CellName] | None = None,
+    ) -> None:
+        """Raise ``ValueError`` that names a key of ``retrain`` where there is no such discrete network, or none that can be trained."""
+        frame = self.frame_of(cells)
+        frame.check(layers=layers, stem=stem, auxiliary=auxiliary, section="retrain")
+        if drop_path_prob and LAYERS in self.cell_types:
+            raise ValueError(
+                f"retrain.drop_path_prob must be 0 in a chain of layers: beside a dropped path nothing goes on. Got {drop_path_prob:g}."
+            )
+        with torch.device("meta"):
+            width = dict.fromkeys(self.cell_types, len(self.shape.concat))
+            frame.build(in_channels=1, init_channels=init_channels, layers=layers, stem=stem, width=width)
 
     @property
     def edge_names(self) -> list[str]:
@@ -110,6 +143,7 @@ class CellSpace:
         stem: Stem = "cifar",
         auxiliary: bool = False,
         drop_path: DropPath | None = None,
+        cells: Sequence[CellName] | None = None,
     ) -> Network:
         """Return the discrete network of ``genotype``."""
         self.check(genotype)
@@ -122,7 +156,7 @@ class CellSpace:
             stem=stem,
             auxiliary=auxiliary,
             drop_path=drop_path,
-            frame=self.frame,
+            frame=self.frame_of(cells),
         )
 
     def check(self, genotype: Genotype) -> None:
@@ -153,10 +187,13 @@ class CellSpace:
         if joined is not None and cell.concat != tuple(range(last - joined, last)):
             raise GenotypeError(f"{cell_type} cell: its last {joined} of the states up to {last - 1} expected. Got {list(cell.concat)}.")
         if self.shape.kept_edges is None:
+            if len(cell.nodes) != self.shape.nodes and self.shape.reads is not None:
+                raise GenotypeError(f"{cell_type} cell: {self.shape.nodes} nodes expected, as the space has them. Got {len(cell.nodes)}.")
             for state, edges in enumerate(cell.nodes, start=cell.inputs):
-                if [edge.src for edge in edges] != list(range(state)):
-                    found = [edge.src for edge in edges]
-                    raise GenotypeError(f"{cell_type} cell, node {state}: an edge from each of 0 to {state - 1} expected. Got {found}.")
+                expected = range(state) if self.shape.reads is None else self.shape.reads[state - cell.inputs]
+                found = [edge.src for edge in edges]
+                if found != list(expected):
+                    raise GenotypeError(f"{cell_type} cell, node {state}: an edge from each of {list(expected)} expected. Got {found}.")
 
     def random_genotype(self, generator: torch.Generator) -> Genotype:
         """Draw a genotype: for each node uniform distinct earlier states, on each a uniform operation that the edge offers.
@@ -172,10 +209,10 @@ class CellSpace:
 
     def _random_cell(self, generator: torch.Generator, offer: Offer) -> Cell:
         nodes, rows = [], iter(self._choosable(offer))
-        for count in self.shape.fan_in:
-            ops = list(islice(rows, count))
-            srcs = torch.randperm(count, generator=generator)[: self.shape.kept_edges].sort().values.tolist()
-            nodes.append(tuple(Edge(ops[src][int(torch.randint(len(ops[src]), (), generator=generator))], src) for src in srcs))
+        for read in self.shape.incoming:
+            ops = list(islice(rows, len(read)))
+            srcs = torch.randperm(len(read), generator=generator)[: self.shape.kept_edges].sort().values.tolist()
+            nodes.append(tuple(Edge(ops[k][int(torch.randint(len(ops[k]), (), generator=generator))], read[k]) for k in srcs))
         return Cell(tuple(nodes), self.shape.concat, self.shape.inputs)
 
     def num_cells(self) -> int:
@@ -183,6 +220,6 @@ class CellSpace:
         rows, found = iter(self._choosable(next(iter(self.offers().values())))), 1
         for count in self.shape.fan_in:
             ops = [len(own) for own in islice(rows, count)]
-            kept = count if self.shape.kept_edges is None else self.shape.kept_edges
+            kept = count if self.shape.kept_edges is None else min(count, self.shape.kept_edges)
             found *= sum(math.prod(chosen) for chosen in combinations(ops, kept))
         return found

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
 
+from darts_core.nets.halvings import Halvings
 from darts_core.nets.skeleton import CellPlan
 from darts_core.ops import OPS
 from darts_core.ops.conv import FactorizedReduce, ReluConvBn
 from darts_core.supernet.backend import Backend
 from darts_core.supernet.mixed import Edge, MixedOp
-from darts_core.supernet.partial import PartialState, joined, sources_of
+from darts_core.supernet.partial import PartialState, check_width, joined, sources_of
 from darts_core.supernet.sampled import Active
 from darts_core.supernet.shape import CellShape
 from darts_core.supernet.shared import POOLS
@@ -44,22 +45,31 @@ class SearchCell(nn.Module):
     ) -> None:
         super().__init__()
         self.primitives = tuple(primitives)
-        self.shape = shape
+        self.shape = shape = shape if plan.row is None else shape.layer
+        self.row = plan.row
+        if edges is not None and plan.row is not None:
+            edges = edges[plan.row : plan.row + 1]
         self.mixed = mixed
         self.channel_proportion = channel_proportion
         self.is_reduction = plan.is_reduction
         self.fits_inputs = plan.fits_inputs
-        self.width = width = plan.channels // channel_proportion
+        check_width(plan.channels, channel_proportion)
+        self.plan = plan
         if plan.fits_inputs:
             fit = FactorizedReduce if plan.follows_reduction else ReluConvBn
             self.preprocess0 = fit(plan.channels_in[0], plan.channels, affine=False)
             self.preprocess1 = ReluConvBn(plan.channels_in[1], plan.channels, affine=False)
         self.edges = nn.ModuleList(
             nn.ModuleDict(
-                {name: candidate(name, width, stride=self._stride(src), normalises_pools=shape.normalises_pools) for name in names}
+                {
+                    name: candidate(name, self._width(dst), stride=self._stride(src), normalises_pools=shape.normalises_pools)
+                    for name in names
+                }
             )
-            for (src, _), names in zip(shape.sources, [primitives] * len(shape.sources) if edges is None else edges)
+            for (src, dst), names in zip(shape.sources, [primitives] * len(shape.sources) if edges is None else edges)
         )
+        every = {node: range(shape.inputs + node) for node in plan.halvings}
+        self.halvings = Halvings(plan, every, affine=False)
         self.auxiliary_skips: nn.ModuleList | None = None
 
     def add_skip_dropout(self) -> None:
@@ -72,8 +82,11 @@ class SearchCell(nn.Module):
     def add_auxiliary_skips(self) -> None:
         """Give every edge a skip connection outside alpha."""
         self.auxiliary_skips = nn.ModuleList(
-            candidate("skip_connect", self.width, stride=self._stride(src)) for src, _ in self.shape.sources
+            candidate("skip_connect", self._width(dst), stride=self._stride(src)) for src, dst in self.shape.sources
         )
+
+    def _width(self, dst: int) -> int:
+        return self.plan.channels_at(dst - self.shape.inputs) // self.channel_proportion
 
     def _stride(self, src: int) -> int:
         return 2 if self.is_reduction and src < self.shape.inputs else 1
@@ -90,12 +103,17 @@ class SearchCell(nn.Module):
         active: Active | None = None,
         dropout: Dropout = (0.0, 0),
     ) -> Tensor:
-        """Return the joined nodes; ``weight_EO`` weighs the ``active`` operations of each edge, ``edge_E`` the edges.
+        """Return the joined nodes; ``weight_EO`` weighs the ``active`` operations of each edge (a row an edge), ``edge_E`` the edges.
 
         A cell that fits its inputs takes them as ``backend`` hands them on, any other as they are, and so it leaves its output.
-        ``auxiliary`` (a scalar) weighs the skip connections outside alpha, where there are any; ``dropout`` is that of those within.
+        ``auxiliary`` (a scalar) weighs the skip connections outside alpha, where there are any; ``dropout`` is that of those within. A
+        layer of a chain is given what all layers are, and takes its own.
         """
         self._set_dropout(*dropout)
+        if self.row is not None:
+            own = slice(self.row, self.row + 1)
+            weight_EO, edge_E = weight_EO[own], None if edge_E is None else edge_E[own]
+            active = None if active is None else active[own]
         if edge_E is not None:
             weight_EO = weight_EO * edge_E.unsqueeze(1)
         skips = self._skips(auxiliary, edge_E)
@@ -106,9 +124,10 @@ class SearchCell(nn.Module):
             return self._partial(inputs, weight_EO, edge_E, skips, backend=backend, is_last=is_last, active=active)
         states = [backend.source(x) for x in inputs]
         edges = zip(self._computed(active, weight_EO), skips)
-        for count in self.shape.fan_in:
+        for node, srcs in enumerate(self.shape.incoming):
+            states = self.halvings.of(node, states, lambda halve, state: backend.source(halve(state.x)))
             terms: list[Term] = []
-            for src in range(count):
+            for src in srcs:
                 (edge, weight_O), skip = next(edges)
                 terms.extend(self.mixed(edge, states[src], weight_O))
                 if skip is not None:
@@ -152,10 +171,11 @@ class SearchCell(nn.Module):
         states = [PartialState(x, backend, self.channel_proportion) for x in inputs]
         passing_E = weight_EO.new_ones(len(self.edges)) if edge_E is None else edge_E
         edges = zip(self._computed(active, weight_EO), passing_E.unbind(), skips)
-        for count in self.shape.fan_in:
+        for node, srcs in enumerate(self.shape.incoming):
+            states = self.halvings.of(node, states, lambda halve, state: PartialState(halve(state.x), backend, self.channel_proportion))
             terms: list[Term] = []
             passing: list[Term] = []
-            for src in range(count):
+            for src in srcs:
                 (edge, weight_O), weight, skip = next(edges)
                 terms.extend(self.mixed(edge, states[src].active, weight_O))
                 if skip is not None:

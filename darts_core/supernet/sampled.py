@@ -17,11 +17,13 @@ Active = tuple[tuple[int, ...], ...]
 class Weights:
     """What a relaxation makes of the operations' alpha: ``op_EO`` weighs the operations of each edge.
 
-    Where not all operations are computed, ``active`` says for each edge which ones; the others add nothing.
+    Where not all operations are computed, ``active`` says for each edge which ones, at least one; the others add nothing. ``edge_E``, where
+    given, multiplies what goes along each edge, past the candidates, too.
     """
 
     op_EO: Tensor  # noqa: N815
     active: Active | None = None
+    edge_E: Tensor | None = None  # noqa: N815
 
     def spent(self) -> Tensor:
         """Return the weights of the operations that are computed, (E, K): K is that of the edge with most, and shorter rows are padded."""

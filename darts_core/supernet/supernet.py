@@ -14,11 +14,12 @@ from darts_core.nets.skeleton import CellPlan, DartsFrame, Frame, Stem, pooled
 from darts_core.supernet.arch import ArchParameters
 from darts_core.supernet.backend import Backend, Reference
 from darts_core.supernet.cell import SearchCell
+from darts_core.supernet.kept import Kept
 from darts_core.supernet.mixed import MixedOp
 from darts_core.supernet.offer import EdgePrimitives, offers
-from darts_core.supernet.partial import check_width
+from darts_core.supernet.policy import Drawn, Joint, Policy, cheapest, one_path
 from darts_core.supernet.recompute import recomputed
-from darts_core.supernet.sampled import Sampled, Weights, one_hot
+from darts_core.supernet.sampled import Sampled, Weights
 from darts_core.supernet.shape import CellShape
 from darts_core.supernet.skip_dropout import SkipDropout
 
@@ -39,6 +40,7 @@ class Supernet(nn.Module):
     """
 
     _imposed: Mapping[str, Weights] | None = None
+    _kept: Mapping[str, Kept] | None = None
 
     def __init__(
         self,
@@ -66,10 +68,9 @@ class Supernet(nn.Module):
         self.cell_types = tuple(cell_types)
         self.in_channels = in_channels
         self.relax_edges = relax_edges
-        check_width(init_channels, channel_proportion)
         self.offers = offers(self.cell_types, self.primitives, edge_primitives, edges=len(shape.sources))
-        self.arch = ArchParameters(self._alpha_shapes(), generator=generator)
-        self.relax = relax.fresh(generator) if isinstance(relax, Sampled) else relax
+        self.arch = ArchParameters(self._alpha_shapes(has_alphas=not isinstance(relax, Joint)), generator=generator)
+        self.relax = self._own(relax, generator)
         frame = DartsFrame() if frame is None else frame
         width = dict.fromkeys(self.cell_types, len(shape.concat))
         skeleton = frame.build(in_channels=in_channels, init_channels=init_channels, layers=layers, stem=stem, width=width)
@@ -88,8 +89,8 @@ class Supernet(nn.Module):
         self.is_lean = False
         self.backend.prepare(self, torch.device("cpu"))
 
-    def _alpha_shapes(self) -> dict[str, tuple[int, ...]]:
-        shapes = {name: own for offer in self.offers.values() for name, own in offer.shapes.items()}
+    def _alpha_shapes(self, *, has_alphas: bool) -> dict[str, tuple[int, ...]]:
+        shapes = {name: own for offer in self.offers.values() for name, own in offer.shapes.items() if has_alphas}
         beta = () if self.relax_edges is None else self.cell_types
         return {**shapes, **{_of_edges(cell_type): (len(self.shape.sources),) for cell_type in beta}}
 
@@ -108,7 +109,7 @@ class Supernet(nn.Module):
                 cell.add_skip_dropout()
 
     def use(self, backend: Backend, device: torch.device, *, is_lean: bool = False) -> None:
-        """Move to ``device`` and compute by ``backend``; ``is_lean`` keeps the cells' inputs alone for the backward pass."""
+        """Move to ``device`` and compute by ``backend``; ``is_lean`` keeps less for the backward pass and computes the rest again."""
         self.backend, self.is_lean = backend, is_lean
         self.__dict__.pop("_weights", None)
         backend.prepare(self, device)
@@ -116,29 +117,44 @@ class Supernet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (B, C_in, H, W) to logits (B, K)."""
-        weights = self._imposed or {cell_type: offer.relaxed(self.arch.get, self.relax) for cell_type, offer in self.offers.items()}
-        given = {cell_type: (each.spent(), self._edges(cell_type)) for cell_type, each in weights.items()}
+        weights = self._imposed or self._relaxed()
+        if self._kept is not None:
+            weights = {cell_type: self._kept[cell_type].of(each) for cell_type, each in weights.items()}
+        given = {cell_type: (each.spent(), self._edges(cell_type, each.edge_E)) for cell_type, each in weights.items()}
         states = self._enter(self.stem(x))
         is_lean = self.is_lean and torch.is_grad_enabled()
         rate, seed = (0.0, 0) if self.skip_dropout is None else self.skip_dropout.draw()
+        forgetful = self.backend.forgetting_edges() if is_lean else None
+        is_forgotten = is_lean and forgetful is None  # cells as wholes
         for number, (cell_type, cell) in enumerate(zip(self.type_of_cell, self.cells), start=1):
             if cell_type is None:
-                states = [recomputed(cell, cell, states[-1]) if is_lean else cell(states[-1])]
+                states = [recomputed([cell], cell, states[-1]) if is_lean else cell(states[-1])]
                 continue
             compute = partial(
                 cell,
-                backend=self.backend,
+                backend=forgetful or self.backend,
                 is_last=number == len(self.cells),
                 active=weights[cell_type].active,
                 auxiliary=self.auxiliary_weight,
                 dropout=(rate, seed + number * len(self.shape.sources)),
             )
             inputs = (states, *given[cell_type])
-            states = [*states[1:], recomputed(cell, compute, *inputs) if is_lean else compute(*inputs)]
+            states = [*states[1:], recomputed([cell], compute, *inputs) if is_forgotten else compute(*inputs)]
         return self.classifier(pooled(self.head(states[-1])))
 
+    def _own(self, relax: Relaxation, generator: torch.Generator) -> Relaxation:
+        if isinstance(relax, Joint):
+            return relax.fitted(self.offers, self.shape, generator=generator)
+        return relax.fresh(generator) if isinstance(relax, Sampled) else relax
+
+    def _relaxed(self) -> Mapping[str, Weights]:
+        if isinstance(self.relax, Joint):
+            return self.relax.together()
+        return {cell_type: offer.relaxed(self.arch.get, self.relax) for cell_type, offer in self.offers.items()}
+
     @contextmanager
-    def _imposing(self, weights: Mapping[str, Weights]) -> Iterator[None]:
+    def imposing(self, weights: Mapping[str, Weights]) -> Iterator[None]:
+        """Within, forward passes spend ``weights`` of each cell type, whatever alpha says."""
         before, self._imposed = self._imposed, weights
         try:
             yield
@@ -147,29 +163,36 @@ class Supernet(nn.Module):
 
     def weighing(self, op_EO: Mapping[str, Tensor]) -> AbstractContextManager[None]:
         """Within, forward passes weigh the operations of each cell type by ``op_EO``, whatever alpha says."""
-        return self._imposing({cell_type: Weights(weights, self.offers[cell_type].active) for cell_type, weights in op_EO.items()})
+        return self.imposing({cell_type: Weights(weights, self.offers[cell_type].active) for cell_type, weights in op_EO.items()})
+
+    @contextmanager
+    def keeping(self, kept: Mapping[str, Kept]) -> Iterator[None]:
+        """Within, forward passes compute what is ``kept`` of each cell type's operations, whoever weighs them."""
+        before, self._kept = self._kept, kept
+        try:
+            yield
+        finally:
+            self._kept = before
 
     def only(self, genotype: Genotype) -> AbstractContextManager[None]:
         """Within, forward passes compute the operations of ``genotype`` alone, each with weight 1."""
-        return self._imposing({cell_type: self.path(genotype, cell_type) for cell_type in self.cell_types})
+        return self.imposing({cell_type: self.path(genotype, cell_type) for cell_type in self.cell_types})
 
     def path(self, genotype: Genotype, cell_type: str) -> Weights:
         """Return 1 for the operation on each edge of a genotype's cell; edges that it lacks weigh nothing, by the cheapest operation."""
         chosen = {(edge.src, dst): self.primitives.index(edge.op) for dst, edge in genotype.cell(cell_type).edges}
-        offer = self.offers[cell_type]
-        active = tuple((chosen.get(ends, self._idle(own)),) for ends, own in zip(self.shape.sources, offer.ops))
-        if foreign := [self.primitives[o] for (o,), own in zip(active, offer.ops) if o not in own]:
-            raise ValueError(f"The {cell_type} cell has {', '.join(foreign)} on an edge that does not offer it in this supernet.")
-        kept_E = torch.tensor([float(ends in chosen) for ends in self.shape.sources])
-        mask_EO = offer.mask(next(self.arch.parameters()).detach())
-        return Weights(one_hot(active, mask_EO) * kept_E.to(mask_EO).unsqueeze(1), active)
+        return one_path(chosen, offer=self.offers[cell_type], shape=self.shape, like=self.classifier.weight)
 
-    def _idle(self, offered: Sequence[int]) -> int:
-        """Return the operation that costs least of those on an edge."""
-        return next((o for name in ("none", "skip_connect") for o in offered if self.primitives[o] == name), offered[0])
+    @property
+    def idle(self) -> int:
+        """The number of the operation that is computed where none is wanted: the cheapest."""
+        return cheapest(self.primitives, range(len(self.primitives)))
 
-    def _edges(self, cell_type: str) -> Tensor | None:
-        return None if self.relax_edges is None else self.relax_edges(self.arch.get(_of_edges(cell_type)), self.shape.fan_in)
+    def _edges(self, cell_type: str, scale_E: Tensor | None = None) -> Tensor | None:
+        if self.relax_edges is None:
+            return scale_E
+        edge_E = self.relax_edges(self.arch.get(_of_edges(cell_type)), self.shape.fan_in)
+        return edge_E if scale_E is None else edge_E * scale_E
 
     def _enter(self, states: Sequence[Tensor]) -> list[Tensor]:
         if not self.fits_inputs:
@@ -188,14 +211,26 @@ class Supernet(nn.Module):
             self.backend = backend
 
     def op_alphas(self) -> dict[str, Tensor]:
-        """Return the operations' ``alpha_EO`` by name: one of each cell type, or where its edges differ in number, several (``Offer``)."""
+        """Return the operations' ``alpha_EO`` by name: one of each cell type, or where its edges differ in number, several (``Offer``).
+
+        There are none where the relaxation has parameters of its own.
+        """
+        if isinstance(self.relax, Joint):
+            return {}
         return {rows.name: self.arch.get(rows.name) for offer in self.offers.values() for rows in offer.rows}
+
+    def drawn(self) -> Drawn:
+        """Return an architecture that the relaxation, a policy, draws."""
+        assert isinstance(self.relax, Policy)
+        return self.relax.draw(self.op_alphas(), self.offers)
 
     def op_weights(self) -> dict[str, Tensor]:
         """Return what the relaxation makes of alpha, ``op_EO`` of each cell type; where weights are drawn, the expected ones.
 
         An operation that an edge does not offer weighs 0 there.
         """
+        if isinstance(self.relax, Joint):
+            return self.relax.marginals()
         expected = self.relax.expected if isinstance(self.relax, Sampled) else lambda alpha_EO: self.relax(alpha_EO).op_EO
         return {
             cell_type: offer.spread([expected(self.arch.get(rows.name)) for rows in offer.rows]) for cell_type, offer in self.offers.items()
@@ -203,7 +238,8 @@ class Supernet(nn.Module):
 
     def arch_parameters(self) -> list[nn.Parameter]:
         """Return the architecture parameters, which only the arch step moves."""
-        return list(self.arch.parameters())
+        own = self.relax.parameters() if isinstance(self.relax, Joint) else ()
+        return [*self.arch.parameters(), *own]
 
     def weights(self) -> dict[str, nn.Parameter]:
         """Return every other parameter by name: what the weight step moves, decays and clips.
@@ -215,7 +251,7 @@ class Supernet(nn.Module):
     @cached_property
     def _weights(self) -> list[tuple[str, nn.Module, str]]:
         """Name, module and the module's name for it of each weight: to walk thousands of modules takes as long as a small cell."""
-        names = [name for name, _ in self.named_parameters() if not name.startswith("arch.")]
+        names = [name for name, _ in self.named_parameters() if not name.startswith(("arch.", "relax."))]
         return [(name, self.get_submodule(owner), own) for name in names for owner, _, own in [name.rpartition(".")]]
 
     def mixture(self) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from pathlib import Path
 
 import pytest
 import torch
@@ -46,6 +47,7 @@ SPACES = {
     "one input": {"init_channels": 4, "layers": 6},
     "one input, partial channels": {"init_channels": 4, "layers": 3},
     "one input, few operations": {"init_channels": 4, "layers": 3, "primitives": ("skip_connect", "nor_conv_1x1")},
+    "layers": {"search_space": str(Path(__file__).with_name("layers.json"))},
 }
 METHOD = {  # elsewhere darts
     "partial channels": ("pc_darts", {"channel_proportion": 2}),
@@ -69,9 +71,8 @@ def build(space, order="first"):
     name, options = (order, {}) if order in SAMPLED else METHOD.get(space, ("darts", {}))
     method = METHODS.build(name, options if order in SAMPLED else {**options, "arch_gradient": order})
     generator = torch.Generator().manual_seed(0)
-    built = REGISTERED.build(
-        "nasbench201" if space.startswith("one input") else "darts_cnn", SPACES.get(space.removesuffix(", uneven"), TINY)
-    )
+    registered = "layerwise" if space == "layers" else "nasbench201" if space.startswith("one input") else "darts_cnn"
+    built = REGISTERED.build(registered, SPACES.get(space.removesuffix(", uneven"), TINY))
     if space.endswith(", uneven"):
         rest = [built.primitives] * (len(built.shape.sources) - len(UNEVEN))
         built = dataclasses.replace(built, edge_primitives={"normal": (*UNEVEN, *rest)})
