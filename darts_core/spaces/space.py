@@ -16,7 +16,7 @@ from darts_core.ops import OPS
 from darts_core.ops.drop_path import DropPath
 from darts_core.registry import suggest
 from darts_core.supernet.mixed import MixedOp
-from darts_core.supernet.offer import EdgePrimitives, Offer
+from darts_core.supernet.offer import EdgePrimitives, Offer, offers
 from darts_core.supernet.shape import CellShape
 from darts_core.supernet.supernet import EdgeRelaxation, Relaxation, Supernet
 
@@ -62,8 +62,7 @@ class CellSpace:
 
     def offers(self) -> dict[str, Offer]:
         """Return which operations each edge of each cell type offers."""
-        given, edges = self.edge_primitives or {}, len(self.shape.sources)
-        return {name: Offer.of(name, self.primitives, given.get(name), edges=edges) for name in self.cell_types}
+        return offers(self.cell_types, self.primitives, self.edge_primitives, edges=len(self.shape.sources))
 
     def frame_of(self, cells: Sequence[CellName] | None) -> Frame:
         """Return the skeleton of the discrete network: of ``cells``, where ``retrain.cells`` names them, else as the space has it."""

@@ -106,3 +106,9 @@ class Offer:
     def mask(self, like: Tensor) -> Tensor:
         """Return 1 for what an edge offers and 0 for the rest, (E, O), on the device and in the precision of ``like``."""
         return self.spread([like.new_ones(shape) for shape in self.shapes.values()])
+
+
+def offers(cell_types: Sequence[str], primitives: Sequence[str], names: EdgePrimitives | None, *, edges: int) -> dict[str, Offer]:
+    """Return what the edges of each cell type offer: what ``names`` say of them, elsewhere all ``primitives``."""
+    given = names or {}
+    return {cell_type: Offer.of(cell_type, primitives, given.get(cell_type), edges=edges) for cell_type in cell_types}

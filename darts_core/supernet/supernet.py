@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from darts_core.genotype import CELL_TYPES, Genotype
-from darts_core.nets.skeleton import BlockPlan, CellPlan, DartsFrame, Frame, Stem, pooled
+from darts_core.nets.skeleton import CellPlan, DartsFrame, Frame, Stem, pooled
 from darts_core.supernet.arch import ArchParameters
 from darts_core.supernet.backend import Backend, Reference
 from darts_core.supernet.cell import SearchCell
 from darts_core.supernet.mixed import MixedOp
-from darts_core.supernet.offer import EdgePrimitives, Offer
+from darts_core.supernet.offer import EdgePrimitives, offers
 from darts_core.supernet.recompute import recomputed
 from darts_core.supernet.sampled import Sampled, Weights, one_hot
 from darts_core.supernet.shape import CellShape
@@ -64,19 +64,17 @@ class Supernet(nn.Module):
         self.cell_types = tuple(cell_types)
         self.in_channels = in_channels
         self.relax_edges = relax_edges
-        edges = len(shape.sources)
-        given = edge_primitives or {}
-        self.offers = {name: Offer.of(name, self.primitives, given.get(name), edges=edges) for name in self.cell_types}
-        shapes = {name: own for offer in self.offers.values() for name, own in offer.shapes.items()}
-        if relax_edges is not None:
-            shapes |= {_of_edges(cell_type): (edges,) for cell_type in self.cell_types}
-        self.arch = ArchParameters(shapes, generator=generator)
+        self.offers = offers(self.cell_types, self.primitives, edge_primitives, edges=len(shape.sources))
+        self.arch = ArchParameters(self._alpha_shapes(), generator=generator)
         self.relax = relax.fresh(generator) if isinstance(relax, Sampled) else relax
         frame = DartsFrame() if frame is None else frame
         width = dict.fromkeys(self.cell_types, len(shape.concat))
         skeleton = frame.build(in_channels=in_channels, init_channels=init_channels, layers=layers, stem=stem, width=width)
         self.stem = skeleton.stem
-        self.cells = nn.ModuleList(self._module(plan, mixed, channel_proportion) for plan in skeleton.plans)
+        cell = partial(SearchCell, self.primitives, shape, mixed=mixed, channel_proportion=channel_proportion)
+        self.cells = nn.ModuleList(
+            cell(plan, edges=self.offers[plan.cell_type].names) if isinstance(plan, CellPlan) else plan.build() for plan in skeleton.plans
+        )
         self.type_of_cell = [plan.cell_type if isinstance(plan, CellPlan) else None for plan in skeleton.plans]
         self.fits_inputs = all(plan.fits_inputs for plan in skeleton.plans if isinstance(plan, CellPlan))
         self.head = skeleton.head
@@ -86,11 +84,10 @@ class Supernet(nn.Module):
         self.is_lean = False
         self.backend.prepare(self, torch.device("cpu"))
 
-    def _module(self, plan: CellPlan | BlockPlan, mixed: MixedOp, channel_proportion: int) -> nn.Module:
-        if not isinstance(plan, CellPlan):
-            return plan.build()
-        edges = self.offers[plan.cell_type].names
-        return SearchCell(self.primitives, self.shape, plan, mixed=mixed, channel_proportion=channel_proportion, edges=edges)
+    def _alpha_shapes(self) -> dict[str, tuple[int, ...]]:
+        shapes = {name: own for offer in self.offers.values() for name, own in offer.shapes.items()}
+        beta = () if self.relax_edges is None else self.cell_types
+        return {**shapes, **{_of_edges(cell_type): (len(self.shape.sources),) for cell_type in beta}}
 
     def _add_auxiliary_skips(self, wanted: bool) -> None:
         self.auxiliary_weight: Tensor | None
