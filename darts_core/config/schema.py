@@ -86,7 +86,7 @@ class SearchConfig(Section):
         description="auto: eager, or native (C++ for a CPU) for a long search, where it agrees with reference, the published forward",
     )
     memory: Literal["auto", "normal", "lean"] = Field(
-        default="auto", description="lean computes cells a second time to save memory; auto: lean where normal exceeds the budget"
+        default="auto", description="lean computes cells or edges a second time to save memory; auto: lean where normal exceeds the budget"
     )
     memory_budget_mib: Positive | None = Field(default=None, description="for memory: auto; null: 80 % of what is free on the device")
 

@@ -97,7 +97,7 @@ class Supernet(nn.Module):
                 cell.add_auxiliary_skips()
 
     def use(self, backend: Backend, device: torch.device, *, is_lean: bool = False) -> None:
-        """Move to ``device`` and compute by ``backend``; ``is_lean`` keeps the cells' inputs alone for the backward pass."""
+        """Move to ``device`` and compute by ``backend``; ``is_lean`` keeps less for the backward pass and computes the rest again."""
         self.backend, self.is_lean = backend, is_lean
         self.__dict__.pop("_weights", None)
         backend.prepare(self, device)
@@ -109,19 +109,21 @@ class Supernet(nn.Module):
         given = {cell_type: (each.spent(), self._edges(cell_type)) for cell_type, each in weights.items()}
         states = self._enter(self.stem(x))
         is_lean = self.is_lean and torch.is_grad_enabled()
+        forgetful = self.backend.forgetting_edges() if is_lean else None
+        is_forgotten = is_lean and forgetful is None  # cells as wholes
         for number, (cell_type, cell) in enumerate(zip(self.type_of_cell, self.cells), start=1):
             if cell_type is None:
-                states = [recomputed(cell, cell, states[-1]) if is_lean else cell(states[-1])]
+                states = [recomputed([cell], cell, states[-1]) if is_lean else cell(states[-1])]
                 continue
             compute = partial(
                 cell,
-                backend=self.backend,
+                backend=forgetful or self.backend,
                 is_last=number == len(self.cells),
                 active=weights[cell_type].active,
                 auxiliary=self.auxiliary_weight,
             )
             inputs = (states, *given[cell_type])
-            states = [*states[1:], recomputed(cell, compute, *inputs) if is_lean else compute(*inputs)]
+            states = [*states[1:], recomputed([cell], compute, *inputs) if is_forgotten else compute(*inputs)]
         return self.classifier(pooled(self.head(states[-1])))
 
     @contextmanager
