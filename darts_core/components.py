@@ -15,8 +15,10 @@ from darts_core.genotype import Genotype, GenotypeError, published
 from darts_core.methods import METHODS
 from darts_core.nets.baselines import BASELINES
 from darts_core.registry import Registry
+from darts_core.search.costs import check_costs
 from darts_core.search.derive import DERIVE_RULES
 from darts_core.search.method import Method, check_warmup
+from darts_core.search.phases import check_phases
 from darts_core.spaces import SPACES
 from darts_core.spaces.nasbench201 import from_string
 from darts_core.spaces.space import CellSpace
@@ -39,7 +41,7 @@ def cross_check(cfg: Config, *, folder: Path = Path(), only_search: bool = False
         lambda: DATASETS.build(cfg.data.name, cfg.data.options),  # looks at the options alone, at no image
         lambda: build_space(cfg, folder=folder),
         lambda: _check_memory(cfg),
-        lambda: _check_widths(cfg, folder=folder),
+        lambda: _check_phases(cfg, folder=folder),
     ]
     if not only_search:
         checks.append(lambda: _check_network(cfg, folder=folder))
@@ -63,10 +65,14 @@ def cross_check(cfg: Config, *, folder: Path = Path(), only_search: bool = False
     return list(dict.fromkeys(faults))  # what is built for one check fails for the next one, too
 
 
-def _check_widths(cfg: Config, *, folder: Path) -> None:
-    space = build_space(cfg, folder=folder)
+def _check_phases(cfg: Config, *, folder: Path) -> None:
+    """Raise ``ValueError`` where the space does not suit a phase of the method, or its operations have no cost."""
+    space, method = build_space(cfg, folder=folder), build_method(cfg)
     for channels in (space.init_channels, *space.widths):
-        check_width(channels, build_method(cfg).channel_proportion)
+        for phase in range(len(method.phases)):
+            check_width(channels, method.proportion(phase))
+    check_phases(method.phases, space)
+    check_costs(method.penalties, space.primitives)
 
 
 def _check_memory(cfg: Config) -> None:

@@ -34,7 +34,7 @@ def options(registry: Registry[Any], name: str) -> list[str]:
 
 
 def _spelled(kind: Any) -> str:
-    """Return a type in the words of params.yaml: the choices of a Literal, ``null`` for None, a list for a tuple."""
+    """Return a type in the words of params.yaml: a Literal's choices, ``null`` for None, a list for a tuple, an arrow for a mapping."""
     if get_origin(kind) is Literal:
         return " | ".join(map(written, get_args(kind)))
     if get_origin(kind) in (Union, UnionType):

@@ -21,6 +21,7 @@ from darts_core.supernet.recompute import BatchNormsStandStill
 from darts_core.supernet.supernet import Supernet
 
 Row = dict[str, Any]
+FEWEST = 5  # architectures of which an order is spoken
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,16 +45,29 @@ class RankProbe:
     def compare(self, supernet: Supernet, epoch: int, *, device: torch.device, memory_format: torch.memory_format) -> tuple[Row, list[Row]]:
         """Return Kendall's tau and Spearman's rho with 95 % intervals, ``rank_tau`` and so on, and a row for each architecture.
 
-        What cannot be told, as where the supernet has the same accuracy for all, is left out.
+        What cannot be told, as where the supernet has the same accuracy for all, is left out, and so are architectures that the supernet
+        of a later phase does not offer any more.
         """
         placed = list(to_device(self.batches, device, memory_format))
-        shared = [supernet_accuracy(supernet, genotype, placed) for genotype in self.genotypes]
-        found = asdict(rank_correlation(shared, self.own_accs, generator=np.random.default_rng(epoch)))
         rows = [
-            {"epoch": epoch, "architecture": name, "supernet_acc": ours, "own_acc": own}
-            for name, ours, own in zip(self.names, shared, self.own_accs, strict=True)
+            {"epoch": epoch, "architecture": name, "supernet_acc": supernet_accuracy(supernet, genotype, placed), "own_acc": own}
+            for genotype, name, own in zip(self.genotypes, self.names, self.own_accs, strict=True)
+            if _offers(supernet, genotype)
         ]
+        if len(rows) < FEWEST:
+            return {}, rows
+        shared, own_accs = ([row[key] for row in rows] for key in ("supernet_acc", "own_acc"))
+        found = asdict(rank_correlation(shared, own_accs, generator=np.random.default_rng(epoch)))
         return {f"rank_{key}": value for key, value in found.items() if math.isfinite(value)}, rows
+
+
+def _offers(supernet: Supernet, genotype: Genotype) -> bool:
+    try:
+        for cell_type in supernet.cell_types:
+            supernet.path(genotype, cell_type)
+    except ValueError:
+        return False
+    return True
 
 
 def supernet_accuracy(supernet: Supernet, genotype: Genotype, batches: Iterable[Batch]) -> float:

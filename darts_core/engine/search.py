@@ -13,6 +13,7 @@ from torch import Tensor
 
 from darts_core.config import SearchConfig
 from darts_core.engine.alphas import alpha_rows, edge_metrics, mixture_metrics
+from darts_core.engine.course import Course
 from darts_core.engine.epoch import train_epoch
 from darts_core.engine.loop import (
     Batch,
@@ -27,9 +28,8 @@ from darts_core.engine.loop import (
     require_finite,
     to_device,
 )
-from darts_core.engine.placing import advice, place
+from darts_core.engine.placing import advice
 from darts_core.engine.rank_disorder import RankProbe, require_probe
-from darts_core.engine.schedule import cosine
 from darts_core.engine.selection import selected
 from darts_core.engine.watch import cell_metrics, collapse_warning, is_collapsed, ranking, stable_epochs
 from darts_core.genotype import Cell, Genotype
@@ -37,7 +37,6 @@ from darts_core.runtime.checkpoint import Checkpoint
 from darts_core.runtime.progress import Progress
 from darts_core.search.hessian import dominant_eigenvalue
 from darts_core.search.method import Method, check_warmup
-from darts_core.search.steps import Bilevel
 from darts_core.search.stop import why_stop
 from darts_core.spaces.space import CellSpace
 from darts_core.supernet.sampled import Sampled
@@ -129,24 +128,36 @@ def search(
     Go on from ``checkpoint`` where it holds a state. What a method draws at random comes from ``generator``, a CPU generator.
     ``probe`` is asked along the way how well the supernet orders architectures.
 
-    Raise ``ValueError`` where the method's warm-up leaves no epoch in which alpha moves, ``TrainingError`` where a loss is not finite, the
+    Raise ``ValueError`` where the method's warm-up leaves no epoch in which alpha moves, or where the space does not suit its phases,
+    ``TrainingError`` where a loss is not finite, the
     training set is empty, or the device's memory is full.
     """
     check_warmup(method, cfg)
     require_probe(probe, cfg)
     if isinstance(data.train, Sized) and len(data.train) == 0:
         raise TrainingError("The training loader has no batch: fewer images than search.batch_size with drop_last?")
+    state = None if checkpoint is None else checkpoint.load("search")
+    course = Course(
+        supernet=supernet,
+        method=method,
+        space=space,
+        cfg=cfg,
+        device=device,
+        batch_shape=data.batch_shape,
+        batches=len(data.train),
+        generator=torch.Generator().manual_seed(0) if generator is None else generator,
+    )
     with memory_advice("Lower search.batch_size or space.init_channels."):
-        computed = place(supernet, method, cfg, device, data.batch_shape, batches=len(data.train))
+        course.begin(None if state is None else state["course"])
+    supernet, bilevel = course.supernet, course.bilevel
     memory_format = supernet.backend.memory_format(device)
-    bilevel = Bilevel(supernet, method, cfg, generator=generator)
     usable = space.shape.choosable(supernet.primitives)
     history: list[Row] = []
     alphas: list[Row] = []
     costs: list[Row] = []
     ranks: list[Row] = []
     done = 0
-    if checkpoint is not None and (state := checkpoint.load("search")) is not None:
+    if state is not None:
         supernet.load_state_dict(state["supernet"])
         bilevel.load_state_dict(state["bilevel"])
         for part, saved in zip(data.streams(), state["streams"], strict=True):
@@ -160,11 +171,15 @@ def search(
 
         valid = placed(data.valid)
         for epoch in range(done, cfg.epochs):
-            if why_stop(method.stop, history) is not None:
+            if course.is_last and epoch > course.span.first and why_stop(method.stop, history) is not None:
                 break
+            if course.advance(epoch):
+                supernet, bilevel = course.supernet, course.bilevel
+                memory_format = supernet.backend.memory_format(device)
+                valid = placed(data.valid)
             bilevel.start_epoch(epoch)
-            before, is_still = ranking(supernet.mixture(), usable), method.is_still(epoch)
-            lr = cosine(epoch, epochs=cfg.epochs, lr=cfg.lr, lr_min=cfg.lr_min)
+            before, is_still = ranking(supernet.mixture(), usable), course.is_still(epoch)
+            lr = course.lr(epoch)
             temperature = _set_temperature(supernet, method, epoch, cfg.epochs)
             batches = reporter.batches(placed(data.train), total=len(data.train))
             row = train_epoch(bilevel, batches, valid, lr, is_still=is_still)
@@ -184,6 +199,8 @@ def search(
                 "stable_epochs": stable_epochs(history, before, ranking(mixture, usable), is_still=is_still),
             }
             row["collapsed"] = int(is_collapsed([*history, row]))
+            if len(method.phases) > 1:
+                row["phase"] = course.number + 1
             if method.penalties:
                 row["penalty"] = float(bilevel.penalty().detach())
             if cfg.hessian_every and (epoch + 1) % cfg.hessian_every == 0:
@@ -202,6 +219,7 @@ def search(
                     "search",
                     {
                         "epoch": epoch + 1,
+                        "course": course.state_dict(),
                         "supernet": supernet.state_dict(),
                         "bilevel": bilevel.state_dict(),
                         "streams": [part.state_dict() for part in data.streams()],
@@ -217,7 +235,7 @@ def search(
         if method.select is None:
             op_weights, selection = supernet.mixture(), None
         else:
-            op_weights = selected(bilevel, space, train=data.train, valid=valid, held_out=data.held_out, place=placed)
+            op_weights = selected(bilevel, course.space, train=data.train, valid=valid, held_out=data.held_out, place=placed)
             selection = cost.lap()
     reporter.close()
     stopped = why_stop(method.stop, history) if len(history) < cfg.epochs else None
@@ -230,7 +248,7 @@ def search(
         costs=costs,
         ranks=ranks,
         selection=selection,
-        computed=computed,
+        computed=course.computed,
         stopped=stopped,
         op_weights=op_weights,
         edge_weights=supernet.edge_mixture(),

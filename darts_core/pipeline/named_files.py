@@ -12,7 +12,7 @@ from darts_core.pipeline.places import NAMED_FILES, write_json
 
 
 def run(cfg: Config) -> None:
-    """Write ``space.json``, ``genotype.json``, ``table.json`` and ``ranks.json``, empty where nothing is named: later stages depend on them."""
+    """Write ``space.json``, ``genotype.json``, ``table.json``, ``ranks.json``, empty where nothing is named; later stages read them."""
     for name, files in named_files(cfg).items():
         write_json(NAMED_FILES / f"{name}.json", hashes(files))
 

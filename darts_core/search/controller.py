@@ -70,7 +70,9 @@ class Rollout:
 
     def chosen(self, cell_type: str, number: int = 0) -> dict[tuple[int, int], int]:
         """Return the operation of each edge of a cell of one of the architectures, by (source, destination)."""
-        return {(int(e.src[number]), e.dst): int(e.op[number]) for e in self.edges if e.cell_type == cell_type}
+        own = [edge for edge in self.edges if edge.cell_type == cell_type]
+        srcs, ops = (torch.stack([getattr(edge, name)[number] for edge in own]).tolist() for name in ("src", "op"))  # of a GPU at once
+        return {(src, edge.dst): op for edge, src, op in zip(own, srcs, ops)}
 
 
 class Controller(Joint):

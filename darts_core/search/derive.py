@@ -11,6 +11,8 @@ from darts_core.genotype import Cell, Edge, Genotype
 from darts_core.registry import Registry
 from darts_core.supernet.shape import CellShape
 
+SKIP = "skip_connect"
+SUPPRESSED = 1e-9  # of its weight that a suppressed operation keeps: below all others on offer, above the 0 of what is not
 DeriveRule = Callable[..., Genotype]
 DERIVE_RULES: Registry[Genotype] = Registry("derivation rule", key="derive.rule")
 
@@ -93,6 +95,44 @@ class GateThreshold:
         states = range(shape.inputs, shape.inputs + len(chosen))
         concat = tuple(states if shape.joined_nodes is None else states[-shape.joined_nodes :])
         return Cell(tuple(chosen), concat, shape.inputs) if chosen and num_reached else None
+
+
+@dataclass(frozen=True)
+class SkipLimited:
+    """Derive what :func:`strongest_edges` would with at most ``limit`` skip connections in the normal cell (P-DARTS, arXiv:1904.12760).
+
+    While there are more, the weakest of them is suppressed and the cell derived again: another operation may take the edge, or another
+    edge its place. Where an edge offers nothing else and is needed, the skip connection stays, and the genotype's ``rule`` says so.
+    """
+
+    limit: int
+
+    def __call__(
+        self,
+        op_EO: Mapping[str, Tensor],
+        *,
+        primitives: Sequence[str],
+        shape: CellShape,
+        space: str,
+        edge_E: Mapping[str, Tensor] | None = None,
+    ) -> Genotype:
+        """Return the genotype."""
+        scores = {c: (weights * edge_E[c].unsqueeze(1) if edge_E else weights).tolist() for c, weights in op_EO.items()}
+        cells = {cell_type: _cell(rows, primitives, shape) for cell_type, rows in scores.items()}
+        main = "normal" if "normal" in cells else next(iter(cells))  # a chain has layers of one type alone
+        rule, suppressed = f"strongest_edges with at most {self.limit} skip connections", set[tuple[int, int]]()
+        edges = {ends: number for number, ends in enumerate(shape.sources)}
+        while sum(edge.op == SKIP for _, edge in cells[main].edges) > self.limit:
+            skips = {(edge.src, dst) for dst, edge in cells[main].edges if edge.op == SKIP} - suppressed
+            if not skips:
+                rule += f", of which the {main} cell has more, for their edges offer nothing else"
+                break
+            skip = primitives.index(SKIP)
+            weakest = min(skips, key=lambda ends: scores[main][edges[ends]][skip])
+            suppressed.add(weakest)
+            scores[main][edges[weakest]][skip] *= SUPPRESSED
+            cells[main] = _cell(scores[main], primitives, shape)
+        return Genotype.of(cells, space=space, rule=rule)
 
 
 def _lacks_none(weight_O: Sequence[float], primitives: Sequence[str]) -> bool:

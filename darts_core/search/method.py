@@ -15,6 +15,7 @@ from darts_core.search.bilevel import ARCH_GRADIENTS, ArchGradient, Exact, First
 from darts_core.search.derive import DeriveRule, strongest_edges
 from darts_core.search.penalties import Penalty
 from darts_core.search.perturb import Perturbation
+from darts_core.search.phases import Phase, spans
 from darts_core.search.ranges import at_least
 from darts_core.search.reinforce import Reinforce
 from darts_core.search.relax import softmax_edges
@@ -23,6 +24,7 @@ from darts_core.search.stop import StableRanking, StopRule
 from darts_core.search.temperature import Schedule
 from darts_core.spaces.space import CellSpace
 from darts_core.supernet.mixed import MixedOp, dense
+from darts_core.supernet.offer import EdgePrimitives
 from darts_core.supernet.policy import Joint
 from darts_core.supernet.sampled import Sampled
 from darts_core.supernet.supernet import EdgeRelaxation, Relaxation, Supernet
@@ -46,7 +48,8 @@ class Method:
     decay) from epoch ``warmup_epochs`` on; ``perturb`` chooses the weights of the operations that a weight step sees.
     ``auxiliary_skip`` maps the share of the epochs that are over to the weight of a skip connection more on every edge. Any of the rules
     ``stop`` ends the search; ``derive`` makes the genotype. ``temperature`` is that of a relaxation that draws, by the epoch. ``select``
-    chooses an architecture after the last epoch, where alpha does not.
+    chooses an architecture after the last epoch, where alpha does not. With several ``phases``, among which the epochs are divided evenly,
+    the supernet is made again where one begins; ``warmup_epochs`` are then those of each, and ``stop`` is looked at in the last one alone.
     """
 
     relax: Relaxation
@@ -65,23 +68,56 @@ class Method:
     project: Callable[[Tensor, Sequence[int]], Tensor] | None = None
     temperature: Schedule | None = None
     select: Selection | None = None
+    phases: tuple[Phase, ...] = (Phase(),)
+
+    @property
+    def drops_skips(self) -> bool:
+        """Whether values on skip connections are left out in any phase."""
+        return any(phase.skip_dropout for phase in self.phases)
+
+    @property
+    def draws(self) -> bool:
+        """Whether forward passes differ by what is drawn in them."""
+        return isinstance(self.relax, Sampled) or self.drops_skips
+
+    def proportion(self, phase: int) -> int:
+        """Return of how many channels one goes through the candidates in ``phase`` (from 0)."""
+        return self.phases[phase].channel_proportion or self.channel_proportion
 
     def is_still(self, epoch: int) -> bool:
-        """Return whether alpha stands still in ``epoch`` (from 0)."""
+        """Return whether alpha stands still in ``epoch`` (from 0) of a phase."""
         return epoch < self.warmup_epochs or isinstance(self.arch_gradient, Still)
 
-    def supernet(self, space: CellSpace, *, in_channels: int, num_classes: int, generator: torch.Generator) -> Supernet:
-        """Return the supernet of ``space`` as this method relaxes it; alpha is drawn from ``generator``, the weights from torch's own."""
-        supernet = space.supernet(
-            in_channels=in_channels,
-            num_classes=num_classes,
-            relax=self.relax,
-            mixed=self.mixed,
-            generator=generator,
-            relax_edges=self.relax_edges,
-            channel_proportion=self.channel_proportion,
-            auxiliary_skips=self.auxiliary_skip is not None,
+    def supernet(
+        self,
+        space: CellSpace,
+        *,
+        in_channels: int,
+        num_classes: int,
+        generator: torch.Generator,
+        phase: int = 0,
+        edge_primitives: EdgePrimitives | None = None,
+    ) -> Supernet:
+        """Return the supernet of ``space`` as this method relaxes it; alpha is drawn from ``generator``, the weights from torch's own.
+
+        ``phase`` (from 0) says how deep and wide it is, ``edge_primitives`` what the phases before it have left on each edge.
+        """
+        supernet = (
+            self.phases[phase]
+            .space(space, edge_primitives)
+            .supernet(
+                in_channels=in_channels,
+                num_classes=num_classes,
+                relax=self.relax,
+                mixed=self.mixed,
+                generator=generator,
+                relax_edges=self.relax_edges,
+                channel_proportion=self.proportion(phase),
+                auxiliary_skips=self.auxiliary_skip is not None,
+            )
         )
+        if self.drops_skips:
+            supernet.add_skip_dropout(generator)
         if self.start is not None:
             with torch.no_grad():
                 for alpha in supernet.arch_parameters():
@@ -120,13 +156,16 @@ def with_parts(
     if arch_gradient is not None:
         if not isinstance(method.arch_gradient, FirstOrder | Unrolled | Exact):
             raise ValueError(f"method.arch_gradient: leave it out, for this method has a gradient of its own. Got '{arch_gradient}'.")
-        if arch_gradient != "first" and isinstance(method.relax, Sampled):
+        if arch_gradient != "first" and method.draws:
             raise ValueError(
-                "method.arch_gradient must be first where weights are drawn anew in each forward pass: the second order compares passes "
-                f"that differ in nothing but the weights of the network. Got '{arch_gradient}'."
+                "method.arch_gradient must be first where each forward pass draws anew, weights of the operations or values on "
+                "skip connections that are left out: the second order compares passes that differ in the network's weights alone. "
+                f"Got '{arch_gradient}'."
             )
         parts["arch_gradient"] = ARCH_GRADIENTS.build(arch_gradient)
     if channel_proportion is not None:
+        if any(phase.channel_proportion is not None for phase in method.phases):
+            raise ValueError(f"method.channel_proportion: leave it out, for the phases have their own. Got {channel_proportion}.")
         parts["channel_proportion"] = at_least(1, "channel_proportion", channel_proportion)
     if edge_weights and isinstance(method.arch_gradient, Reinforce):
         raise ValueError("method.edge_weights must be false or null with REINFORCE, which moves what is drawn: edges are not.")
@@ -147,8 +186,11 @@ def check_warmup(method: Method, cfg: SearchConfig) -> None:
         raise ValueError(
             f"search.hessian_every must be 0 with a method that has a controller in the place of alpha. Got {cfg.hessian_every}."
         )
-    if method.warmup_epochs >= cfg.epochs:
+    if (shortest := min(span.epochs for span in spans(method.phases, cfg.epochs))) <= method.warmup_epochs:
+        where = (
+            "" if len(method.phases) == 1 else f" at the start of each of {len(method.phases)} phases (the shortest has {shortest} epochs)"
+        )
         raise ValueError(
-            f"search.epochs must be more than method.warmup_epochs, {method.warmup_epochs}, in which alpha stands still: "
+            f"search.epochs must be more than method.warmup_epochs, {method.warmup_epochs}, in which alpha stands still{where}: "
             f"raise it, or lower method.warmup_epochs. Got {cfg.epochs}."
         )

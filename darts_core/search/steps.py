@@ -16,6 +16,8 @@ from darts_core.ops.drawn import drawn_modules, redraw
 from darts_core.runtime.optim import sgd
 from darts_core.search.bilevel import Batch, InnerStep, frozen
 from darts_core.search.method import Method
+from darts_core.search.phases import span_of
+from darts_core.supernet.carry import carry_optimizers
 from darts_core.supernet.supernet import Supernet
 
 
@@ -52,9 +54,22 @@ class Bilevel:
     def start_epoch(self, epoch: int) -> None:
         """Set what changes along the search to its value in ``epoch``, counted from 0 to ``search.epochs`` - 1."""
         self.progress = epoch / self.cfg.epochs
+        if self.supernet.skip_dropout is not None:
+            span = span_of(self.method.phases, self.cfg.epochs, epoch)
+            rate = self.method.phases[span.number].dropout
+            self.supernet.skip_dropout.rate = rate(epoch - span.first, epochs=span.epochs, warmup_epochs=self.method.warmup_epochs)
         if self.method.auxiliary_skip is not None:
             assert self.supernet.auxiliary_weight is not None
             self.supernet.auxiliary_weight.fill_(self.method.auxiliary_skip(self.progress))
+
+    def carry_from(self, earlier: Bilevel) -> None:
+        """Take over what the optimisers of an earlier phase know of the parameters that are left."""
+        carry_optimizers(
+            earlier.supernet,
+            self.supernet,
+            weights=(earlier.w_optimizer, self.w_optimizer),
+            arch=(earlier.arch_optimizer, self.arch_optimizer),
+        )
 
     def penalty(self) -> Tensor:
         """Return what the method's penalties add to the validation loss now, a scalar."""

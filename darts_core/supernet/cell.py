@@ -16,6 +16,7 @@ from darts_core.supernet.partial import PartialState, check_width, joined, sourc
 from darts_core.supernet.sampled import Active
 from darts_core.supernet.shape import CellShape
 from darts_core.supernet.shared import POOLS
+from darts_core.supernet.skip_dropout import Dropout, DroppedSkip
 from darts_core.supernet.source import Term
 
 
@@ -71,6 +72,13 @@ class SearchCell(nn.Module):
         self.halvings = Halvings(plan, every, affine=False)
         self.auxiliary_skips: nn.ModuleList | None = None
 
+    def add_skip_dropout(self) -> None:
+        """Let skip connections of stride 1 leave values out, as ``forward`` is told; strided ones have weights and need no such thing."""
+        for edge in self.edges:
+            assert isinstance(edge, nn.ModuleDict)
+            if "skip_connect" in edge and isinstance(edge["skip_connect"], nn.Identity):
+                edge["skip_connect"] = DroppedSkip()
+
     def add_auxiliary_skips(self) -> None:
         """Give every edge a skip connection outside alpha."""
         self.auxiliary_skips = nn.ModuleList(
@@ -93,13 +101,15 @@ class SearchCell(nn.Module):
         is_last: bool,
         auxiliary: Tensor | None = None,
         active: Active | None = None,
+        dropout: Dropout = (0.0, 0),
     ) -> Tensor:
         """Return the joined nodes; ``weight_EO`` weighs the ``active`` operations of each edge (a row an edge), ``edge_E`` the edges.
 
         A cell that fits its inputs takes them as ``backend`` hands them on, any other as they are, and so it leaves its output.
-        ``auxiliary`` (a scalar) weighs the skip connections outside alpha, where there are any. A layer of a chain is given what all layers
-        are, and takes its own.
+        ``auxiliary`` (a scalar) weighs the skip connections outside alpha, where there are any; ``dropout`` is that of those within. A
+        layer of a chain is given what all layers are, and takes its own.
         """
+        self._set_dropout(*dropout)
         if self.row is not None:
             own = slice(self.row, self.row + 1)
             weight_EO, edge_E = weight_EO[own], None if edge_E is None else edge_E[own]
@@ -124,6 +134,11 @@ class SearchCell(nn.Module):
                     terms.append(states[src].term(*skip))
             states.append(backend.source(backend.total(terms)))
         return backend.leave([states[state] for state in self.shape.concat], is_last=is_last)
+
+    def _set_dropout(self, rate: float, seed: int) -> None:
+        for number, edge in enumerate(self.edges):
+            if isinstance(op := edge._modules.get("skip_connect"), DroppedSkip):
+                op.rate, op.seed = rate, seed + number
 
     def _skips(self, auxiliary: Tensor | None, edge_E: Tensor | None) -> Sequence[tuple[nn.Module, Tensor] | None]:
         """Return for each edge its skip connection outside alpha and what weighs it, or None."""

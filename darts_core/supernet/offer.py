@@ -103,6 +103,10 @@ class Offer:
             whole_EO = whole_EO.index_put((edges_G1, torch.tensor(rows.ops, device=part.device)), part)
         return whole_EO
 
+    def gathered(self, whole_EO: Tensor) -> list[Tensor]:
+        """Return of (E, O) what is offered, as matrices of :attr:`rows`: the way back from :meth:`spread`."""
+        return [whole_EO[list(rows.edges)].gather(1, torch.tensor(rows.ops, device=whole_EO.device)) for rows in self.rows]
+
     def mask(self, like: Tensor) -> Tensor:
         """Return 1 for what an edge offers and 0 for the rest, (E, O), on the device and in the precision of ``like``."""
         return self.spread([like.new_ones(shape) for shape in self.shapes.values()])

@@ -21,6 +21,7 @@ from darts_core.supernet.policy import Drawn, Joint, Policy, cheapest, one_path
 from darts_core.supernet.recompute import recomputed
 from darts_core.supernet.sampled import Sampled, Weights
 from darts_core.supernet.shape import CellShape
+from darts_core.supernet.skip_dropout import SkipDropout
 
 Relaxation = Callable[[Tensor], Weights]
 EdgeRelaxation = Callable[[Tensor, Sequence[int]], Tensor]
@@ -83,6 +84,7 @@ class Supernet(nn.Module):
         self.head = skeleton.head
         self.classifier = nn.Linear(skeleton.channels, num_classes)
         self._add_auxiliary_skips(auxiliary_skips)  # last, so that all other weights are drawn alike without them
+        self.skip_dropout: SkipDropout | None = None
         self.backend: Backend = Reference()
         self.is_lean = False
         self.backend.prepare(self, torch.device("cpu"))
@@ -99,6 +101,13 @@ class Supernet(nn.Module):
             if isinstance(cell, SearchCell):
                 cell.add_auxiliary_skips()
 
+    def add_skip_dropout(self, generator: torch.Generator) -> None:
+        """Let the skip connections of all cells leave values out at the rate ``skip_dropout.rate``; masks are seeded from ``generator``."""
+        self.skip_dropout = SkipDropout().fresh(generator)
+        for cell in self.cells:
+            if isinstance(cell, SearchCell):
+                cell.add_skip_dropout()
+
     def use(self, backend: Backend, device: torch.device, *, is_lean: bool = False) -> None:
         """Move to ``device`` and compute by ``backend``; ``is_lean`` keeps less for the backward pass and computes the rest again."""
         self.backend, self.is_lean = backend, is_lean
@@ -114,6 +123,7 @@ class Supernet(nn.Module):
         given = {cell_type: (each.spent(), self._edges(cell_type, each.edge_E)) for cell_type, each in weights.items()}
         states = self._enter(self.stem(x))
         is_lean = self.is_lean and torch.is_grad_enabled()
+        rate, seed = (0.0, 0) if self.skip_dropout is None else self.skip_dropout.draw()
         forgetful = self.backend.forgetting_edges() if is_lean else None
         is_forgotten = is_lean and forgetful is None  # cells as wholes
         for number, (cell_type, cell) in enumerate(zip(self.type_of_cell, self.cells), start=1):
@@ -126,6 +136,7 @@ class Supernet(nn.Module):
                 is_last=number == len(self.cells),
                 active=weights[cell_type].active,
                 auxiliary=self.auxiliary_weight,
+                dropout=(rate, seed + number * len(self.shape.sources)),
             )
             inputs = (states, *given[cell_type])
             states = [*states[1:], recomputed([cell], compute, *inputs) if is_forgotten else compute(*inputs)]

@@ -14,7 +14,6 @@ from darts_core.search.bilevel import Exact, FirstOrder, Unrolled
 from darts_core.search.reinforce import Reinforce
 from darts_core.search.steps import Bilevel
 from darts_core.spaces import SPACES
-from darts_core.supernet.sampled import Sampled
 
 NEEDED = {("proxyless", "reward"): {"arch_gradient": "reinforce"}}  # what a choice has no effect without
 SMALL = {"init_channels": 4, "layers": 3, "nodes": 2, "search_space": str(Path(__file__).with_name("two_layers.json"))}
@@ -43,7 +42,7 @@ def combines(method, options):
     plain = METHODS.build(method)
     if "arch_gradient" in options and not isinstance(plain.arch_gradient, FirstOrder | Unrolled | Exact):
         return False
-    return not (isinstance(plain.relax, Sampled) and options.get("arch_gradient") in ("unrolled", "exact"))
+    return not (plain.draws and options.get("arch_gradient") in ("unrolled", "exact"))
 
 
 CASES = [

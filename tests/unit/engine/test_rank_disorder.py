@@ -99,6 +99,16 @@ def test_nothing_of_the_supernet_moves(images):
     assert torch.equal(torch.random.get_rng_state(), drawn)
 
 
+def test_what_a_supernet_does_not_offer_is_left_out(images):
+    space = nasbench201(init_channels=2, layers=3, nodes=3, primitives=("none", "skip_connect", "nor_conv_3x3", "nor_conv_1x1"))
+    supernet = METHODS.build("darts").supernet(space, in_channels=1, num_classes=3, generator=stream(0, "alphas"))
+    probe = probe_of(images)
+    found, rows = probe.compare(supernet, 1, device=torch.device("cpu"), memory_format=torch.contiguous_format)
+    assert [row["architecture"] for row in rows] == [name for name in probe.names if "avg_pool" not in name]
+    assert 0 < len(rows) < 5
+    assert found == {}
+
+
 def test_architectures_are_distinct_and_those_of_the_seed():
     drawn = [SPACE.spell(genotype) for genotype in draw_distinct(SPACE, 20, seed=3)]
     assert len(set(drawn)) == 20

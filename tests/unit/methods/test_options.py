@@ -7,7 +7,6 @@ from darts_core.search.bilevel import Exact, FirstOrder, Unrolled
 from darts_core.search.perturb import AdversarialPerturbation, RandomPerturbation
 from darts_core.search.relax import simplex_edges, softmax_edges
 from darts_core.search.stop import SkipLimit, StableRanking
-from darts_core.supernet.sampled import Sampled
 
 CHANGEABLE = [name for name in METHODS if isinstance(METHODS.build(name).arch_gradient, FirstOrder | Unrolled | Exact)]
 
@@ -15,7 +14,7 @@ CHANGEABLE = [name for name in METHODS if isinstance(METHODS.build(name).arch_gr
 @pytest.mark.parametrize("name", CHANGEABLE)
 def test_parts_of_any_method_can_be_exchanged(name):
     plain = METHODS.build(name)
-    order = "first" if isinstance(plain.relax, Sampled) else "unrolled"
+    order = "first" if plain.draws else "unrolled"
     method = METHODS.build(
         name, {"arch_gradient": order, "channel_proportion": 2, "edge_weights": True, "warmup_epochs": 3, "stable_epochs": 4}
     )
@@ -29,10 +28,10 @@ def test_parts_of_any_method_can_be_exchanged(name):
 
 
 @pytest.mark.parametrize("order", ["unrolled", "exact"])
-@pytest.mark.parametrize("name", [name for name in CHANGEABLE if isinstance(METHODS.build(name).relax, Sampled)])
+@pytest.mark.parametrize("name", [name for name in CHANGEABLE if METHODS.build(name).draws])
 def test_weights_that_are_drawn_have_no_second_order(name, order):
     with pytest.raises(
-        ValueError, match=rf"method\.arch_gradient(: must be 'first'| must be first where weights are drawn anew).* Got '{order}'"
+        ValueError, match=rf"method\.arch_gradient(: must be 'first'| must be first where each forward pass draws anew,).* Got '{order}'"
     ):
         METHODS.build(name, {"arch_gradient": order})
 

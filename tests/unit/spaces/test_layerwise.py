@@ -6,9 +6,11 @@ import re
 import pytest
 import torch
 
+from darts_core.config import SearchConfig
 from darts_core.genotype import Genotype, GenotypeError
 from darts_core.methods import METHODS
 from darts_core.search.derive import GateThreshold, strongest_edges
+from darts_core.search.steps import Bilevel
 from darts_core.spaces import SPACES
 
 GOOD = {
@@ -154,3 +156,20 @@ def test_a_layer_may_have_operations_of_its_own(tmp_path):
         build(tmp_path, edited(layers=layers), primitives=["conv_3x3"])
     fewer = build(tmp_path, edited(layers=layers), edges={"2-3": ["layer_norm"]})
     assert fewer.random_genotype(torch.Generator().manual_seed(0)).cell("layers").nodes[2][0].op == "layer_norm"
+
+
+def test_numbers_are_drawn_anew_for_each_weight_step_and_restored_with_the_weights(tmp_path):
+    space = build(tmp_path, edited(operations=["dropout", "noise"]))
+    supernet, x, y = supernet_of(space), torch.randn(4, 1, 8, 8), torch.tensor([0, 1, 2, 0])
+    steps = Bilevel(supernet, METHODS.build("darts"), SearchConfig())
+    first = supernet(x)
+    steps.arch_step(train=(x, y), valid=(x, y), lr=0.1)
+    before = [own.draws for own in steps.drawn]
+    steps.weight_step((x, y), lr=0.1)
+    assert len(before) == 6
+    assert [own.draws for own in steps.drawn] == [draws + 1 for draws in before]
+    after = supernet(x)
+    assert not torch.equal(after, first)
+    other = supernet_of(space)
+    other.load_state_dict(supernet.state_dict())
+    assert torch.equal(other.train()(x), after)
