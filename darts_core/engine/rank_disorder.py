@@ -49,7 +49,7 @@ class RankProbe:
         of a later phase does not offer any more.
         """
         placed = list(to_device(self.batches, device, memory_format))
-        rows = [
+        rows: list[Row] = [
             {"epoch": epoch, "architecture": name, "supernet_acc": supernet_accuracy(supernet, genotype, placed), "own_acc": own}
             for genotype, name, own in zip(self.genotypes, self.names, self.own_accs, strict=True)
             if _offers(supernet, genotype)
