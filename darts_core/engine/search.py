@@ -206,6 +206,7 @@ def search(
         if method.select is None:
             op_weights, selection = supernet.mixture(), None
         else:
+            _set_temperature(supernet, method, len(history) - 1, cfg.epochs)  # a resumed search may have had no epoch
             op_weights = selected(bilevel, space, train=data.train, valid=valid, held_out=data.held_out, place=placed)
             selection = cost.lap()
     reporter.close()

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from darts_core.config import SearchConfig
 from darts_core.search.bilevel import ARCH_GRADIENTS, ArchGradient, Exact, FirstOrder, Still, Unrolled
 from darts_core.search.derive import DeriveRule, strongest_edges
+from darts_core.search.missed import MostMissed
 from darts_core.search.penalties import Penalty
 from darts_core.search.perturb import Perturbation
 from darts_core.search.ranges import at_least
@@ -103,18 +104,22 @@ def with_parts(
     edge_weights: bool | None = None,
     warmup_epochs: int | None = None,
     stable_epochs: int | None = None,
+    selection: Literal["perturbation"] | None = None,
+    tune_epochs: int | None = None,
 ) -> Method:
     """Return ``method`` with these parts in the place of its own; null leaves a part as it is. They are options of every method.
 
     ``arch_gradient`` names the gradient of alpha; ``channel_proportion`` lets one channel in so many through the candidates and
     ``edge_weights`` gives edges a softmax of their own (both PC-DARTS, arXiv:1907.05737); ``warmup_epochs`` are those in which the weights
     move alone; the search also ends once the order of the operations has been the same on every edge for ``stable_epochs`` epochs.
+    ``selection`` chooses the architecture after the last epoch, ``perturbation`` as in DARTS-PT (arXiv:2108.04392), with ``tune_epochs``
+    epochs (null: 5) between two decisions.
     """
     parts: dict[str, Any] = {}
     given = {"arch_gradient": arch_gradient, "warmup_epochs": warmup_epochs, "stable_epochs": stable_epochs}
     if isinstance(method.arch_gradient, Still) and any(value is not None for value in given.values()):
         named = ", ".join(f"method.{name}" for name, value in given.items() if value is not None)
-        raise ValueError(f"{named}: leave it out, for this method never moves alpha, and chooses among drawn architectures in the end.")
+        raise ValueError(f"{named}: leave it out, for this method never moves alpha, and chooses by the shared weights in the end.")
     if arch_gradient is not None:
         if not isinstance(method.arch_gradient, FirstOrder | Unrolled | Exact):
             raise ValueError(f"method.arch_gradient: leave it out, for this method has a gradient of its own. Got '{arch_gradient}'.")
@@ -132,7 +137,21 @@ def with_parts(
         parts["warmup_epochs"] = at_least(0, "warmup_epochs", warmup_epochs)
     if stable_epochs is not None:
         parts["stop"] = (*method.stop, StableRanking(at_least(1, "stable_epochs", stable_epochs)))
+    if (select := _selection(method, selection, tune_epochs)) is not None:
+        parts["select"] = select
     return replace(method, **parts)
+
+
+def _selection(method: Method, selection: str | None, tune_epochs: int | None) -> Selection | None:
+    if selection is None:
+        if tune_epochs is not None:
+            raise ValueError(
+                f"method.tune_epochs has an effect with method.selection: perturbation alone. Set it to null. Got {tune_epochs}."
+            )
+        return None
+    if method.select is not None:
+        raise ValueError(f"method.selection: leave it out, for this method has a selection of its own. Got '{selection}'.")
+    return MostMissed(tune_epochs=5 if tune_epochs is None else at_least(0, "tune_epochs", tune_epochs))
 
 
 def check_warmup(method: Method, cfg: SearchConfig) -> None:
