@@ -28,6 +28,7 @@ from darts_core.engine.loop import (
     to_device,
 )
 from darts_core.engine.placing import advice, place
+from darts_core.engine.rollback import Clock, Rollback
 from darts_core.engine.schedule import cosine
 from darts_core.engine.selection import selected
 from darts_core.engine.watch import cell_metrics, collapse_warning, is_collapsed, ranking, stable_epochs
@@ -135,6 +136,7 @@ def search(
         computed = place(supernet, method, cfg, device, data.batch_shape, batches=len(data.train))
     memory_format = supernet.backend.memory_format(device)
     bilevel = Bilevel(supernet, method, cfg, generator=generator)
+    rollback = Rollback(bilevel)
     usable = space.shape.choosable(supernet.primitives)
     history: list[Row] = []
     alphas: list[Row] = []
@@ -146,6 +148,7 @@ def search(
         for part, saved in zip(data.streams(), state["streams"], strict=True):
             part.load_state_dict(saved)
         history, alphas, costs, done = state["history"], state["alphas"], state["costs"], state["epoch"]
+        rollback.load_state_dict(state["rollback"])
     reporter = Progress("search", cfg.epochs, mode=progress, done=done)
     with memory_advice(advice(supernet, method)), EpochCost(device) as cost:
 
@@ -153,9 +156,14 @@ def search(
             return cost.waiting(to_device(batches, device, memory_format))
 
         valid = placed(data.valid)
-        for epoch in range(done, cfg.epochs):
-            if why_stop(method.stop, history) is not None:
-                break
+        for epoch in (clock := Clock(done, cfg.epochs)):
+            if (reason := why_stop(method.stop, history)) is not None:
+                if (back := rollback.restart(history)) is None:
+                    break
+                LOG.info("search: %s.", reason)
+                history, alphas = history[:back], [row for row in alphas if row["epoch"] <= back]
+                reporter.done = clock.next = back
+                continue
             bilevel.start_epoch(epoch)
             before, is_still = ranking(supernet.mixture(), usable), method.is_still(epoch)
             lr = cosine(epoch, epochs=cfg.epochs, lr=cfg.lr, lr_min=cfg.lr_min)
@@ -177,15 +185,17 @@ def search(
                 **cell_metrics(_derive(supernet, method, space, mixture)),
                 "stable_epochs": stable_epochs(history, before, ranking(mixture, usable), is_still=is_still),
             }
+            row |= rollback.row()
             row["collapsed"] = int(is_collapsed([*history, row]))
             if method.penalties:
                 row["penalty"] = float(bilevel.penalty().detach())
-            if cfg.hessian_every and (epoch + 1) % cfg.hessian_every == 0:
+            if (every := cfg.hessian_every or method.hessian_every) and (epoch + 1) % every == 0:
                 row["hessian"] = _curvature(supernet, next(placed(data.held_out)))
             history.append({"epoch": epoch + 1, **row})
             if (warning := collapse_warning(history)) is not None:
                 LOG.warning("search: %s", warning)
             alphas += alpha_rows(epoch + 1, mixture, space.edge_names, supernet.primitives)
+            rollback.note(history)
             costs.append({"epoch": epoch + 1, **cost.lap()})
             if checkpoint is not None:
                 checkpoint.save(
@@ -198,11 +208,14 @@ def search(
                         "history": history,
                         "alphas": alphas,
                         "costs": costs,
+                        "rollback": rollback.state_dict(),
                     },
                 )
             row |= {name: value for name, value in costs[-1].items() if name != "epoch"}
             log(row, epoch + 1)
             reporter.epoch({name: row[name] for name in SHOWN})
+        if (back := rollback.go_back(history)) is not None:
+            LOG.info("search: takes the architecture of epoch %d.", back)
         if method.select is None:
             op_weights, selection = supernet.mixture(), None
         else:

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from darts_core.config import SearchConfig
 from darts_core.search.bilevel import ARCH_GRADIENTS, ArchGradient, Exact, FirstOrder, Still, Unrolled
+from darts_core.search.curvature import AdaptiveDecay
 from darts_core.search.derive import DeriveRule, strongest_edges
 from darts_core.search.missed import MostMissed
 from darts_core.search.penalties import Penalty
@@ -45,7 +46,10 @@ class Method:
     decay) from epoch ``warmup_epochs`` on; ``perturb`` chooses the weights of the operations that a weight step sees.
     ``auxiliary_skip`` maps the share of the epochs that are over to the weight of a skip connection more on every edge. Any of the rules
     ``stop`` ends the search; ``derive`` makes the genotype. ``temperature`` is that of a relaxation that draws, by the epoch. ``select``
-    chooses an architecture after the last epoch, where alpha does not.
+    chooses an architecture after the last epoch, where alpha does not. ``restart`` says how a search goes on after a rise of the
+    curvature, which is measured every ``hessian_every`` epochs where ``search.hessian_every`` is 0. The weights decay by
+    ``weight_decay_factor`` times ``search.weight_decay``; paths are dropped in weight steps with a probability that grows to
+    ``drop_path_prob``.
     """
 
     relax: Relaxation
@@ -64,6 +68,10 @@ class Method:
     project: Callable[[Tensor, Sequence[int]], Tensor] | None = None
     temperature: Schedule | None = None
     select: Selection | None = None
+    restart: AdaptiveDecay | None = None
+    hessian_every: int = 0
+    weight_decay_factor: float = 1.0
+    drop_path_prob: float = 0.0
 
     def is_still(self, epoch: int) -> bool:
         """Return whether alpha stands still in ``epoch`` (from 0)."""
@@ -155,9 +163,17 @@ def _selection(method: Method, selection: str | None, tune_epochs: int | None) -
 
 
 def check_warmup(method: Method, cfg: SearchConfig) -> None:
-    """Raise ``ValueError`` where alpha would never move although it should, or where its curvature is asked for although it never does."""
+    """Raise ``ValueError`` where alpha would never move although it should, or where something is asked for that would never happen."""
     if cfg.hessian_every and isinstance(method.arch_gradient, Still):
         raise ValueError(f"search.hessian_every must be 0 with a method that never moves alpha. Got {cfg.hessian_every}.")
+    decay = cfg.weight_decay * method.weight_decay_factor
+    if method.restart is not None and not method.restart.can_raise(decay):
+        raise ValueError(
+            f"method.adaptive must be false where search.weight_decay times method.weight_decay_factor is 0 or more than "
+            f"{method.restart.limit / method.restart.factor:g}: there is nothing to raise. Got {decay:g}."
+        )
+    if method.weight_decay_factor != 1.0 and cfg.weight_decay == 0.0:
+        raise ValueError(f"method.weight_decay_factor must be 1 where search.weight_decay is 0. Got {method.weight_decay_factor:g}.")
     if method.warmup_epochs >= cfg.epochs:
         raise ValueError(
             f"search.epochs must be more than method.warmup_epochs, {method.warmup_epochs}, in which alpha stands still: "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +17,9 @@ from darts_core.supernet.supernet import Supernet
 LOG = logging.getLogger(__name__)
 Plan = Mapping[str, Kept]
 """What is left of each cell type."""
+
+Decision = Callable[[Plan, str, int], Plan]
+"""(plan, cell type, an edge or a node of it) -> the plan after it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +41,7 @@ class MostMissed:
         edges, types = len(space.shape.sources), supernet.cell_types
         plan: Plan = {cell_type: Kept.all(edges, len(supernet.primitives)) for cell_type in types}
         decide = _Decide(supernet, space, evaluate)
-        turns = [(decide.operation, turn) for turn in _lock_step(types, range(edges), generator)]
+        turns: list[tuple[Decision, dict[str, int]]] = [(decide.operation, turn) for turn in _lock_step(types, range(edges), generator)]
         turns += [(decide.sources, turn) for turn in _lock_step(types, decide.crowded_nodes(), generator)]
         epochs = (len(turns) - 1) * self.tune_epochs
         for number, (decision, places) in enumerate(turns):
@@ -52,7 +55,7 @@ class MostMissed:
 
 
 class _Decide:
-    """The decisions: a plan, a cell type and an edge or a node of it -> the plan after it."""
+    """The two kinds of decisions."""
 
     def __init__(self, supernet: Supernet, space: CellSpace, evaluate: Evaluate) -> None:
         self.supernet = supernet

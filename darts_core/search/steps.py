@@ -37,7 +37,8 @@ class Bilevel:
         self.method = method
         self.cfg = cfg
         self.w = list(supernet.weights().values())
-        self.w_optimizer = sgd(self.w, lr=cfg.lr, momentum=cfg.momentum, weight_decay=cfg.weight_decay)
+        decay = cfg.weight_decay * method.weight_decay_factor
+        self.w_optimizer = sgd(self.w, lr=cfg.lr, momentum=cfg.momentum, weight_decay=decay)
         self.arch_optimizer = method.arch_optimizer(supernet.arch_parameters(), cfg.arch_lr, cfg.arch_weight_decay)
         self.generator = torch.Generator().manual_seed(0) if generator is None else generator
         self.progress = 0.0
@@ -50,6 +51,16 @@ class Bilevel:
             assert self.supernet.auxiliary_weight is not None
             self.supernet.auxiliary_weight.fill_(self.method.auxiliary_skip(self.progress))
 
+    @property
+    def weight_decay(self) -> float:
+        """The weight decay of the weights."""
+        return float(self.w_optimizer.param_groups[0]["weight_decay"])
+
+    @weight_decay.setter
+    def weight_decay(self, value: float) -> None:
+        for group in self.w_optimizer.param_groups:
+            group["weight_decay"] = value
+
     def penalty(self) -> Tensor:
         """Return what the method's penalties add to the validation loss now, a scalar."""
         values = [penalty(self.supernet, self.progress) for penalty in self.method.penalties]
@@ -60,7 +71,7 @@ class Bilevel:
 
         Return the validation loss, without penalties.
         """
-        inner = InnerStep(lr=lr, momentum=self.cfg.momentum, weight_decay=self.cfg.weight_decay, optimizer=self.w_optimizer)
+        inner = InnerStep(lr=lr, momentum=self.cfg.momentum, weight_decay=self.weight_decay, optimizer=self.w_optimizer)
         loss = self.method.arch_gradient(self.supernet, F.cross_entropy, train=train, valid=valid, inner=inner)
         if self.method.penalties:
             alphas = self.supernet.arch_parameters()
@@ -74,7 +85,7 @@ class Bilevel:
 
     def weight_step(self, train: Batch, *, lr: float) -> WeightStep:
         """Move the weights by their clipped gradient on ``train``; alpha stands still and takes no part in the norm."""
-        with frozen(self.supernet.arch_parameters()), self._perturbed(train):
+        with frozen(self.supernet.arch_parameters()), self._perturbed(train), self._dropping(train):
             logits = self.supernet(train[0])
             loss = F.cross_entropy(logits, train[1])
             # What a sampled path leaves out has no gradient, and so stands still.
@@ -92,6 +103,14 @@ class Bilevel:
             return nullcontext()
         point = self.method.perturb(self.supernet, F.cross_entropy, train, progress=self.progress, generator=self.generator)
         return self.supernet.weighing(point)
+
+    def _dropping(self, train: Batch) -> AbstractContextManager[None]:
+        prob = self.method.drop_path_prob * self.progress
+        if prob == 0.0:
+            return nullcontext()
+        sizes = (len(self.supernet.cells), len(self.supernet.shape.sources), len(train[1]))
+        kept = torch.rand(sizes, generator=self.generator) < 1.0 - prob
+        return self.supernet.dropping(kept.to(train[0]) / (1.0 - prob))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of both optimisers and of the generator."""

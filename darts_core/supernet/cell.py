@@ -15,7 +15,7 @@ from darts_core.supernet.partial import PartialState, joined, sources_of
 from darts_core.supernet.sampled import Active
 from darts_core.supernet.shape import CellShape
 from darts_core.supernet.shared import POOLS
-from darts_core.supernet.source import Term
+from darts_core.supernet.source import Term, dropped
 
 
 def candidate(name: str, channels: int, *, stride: int, normalises_pools: bool = True) -> nn.Module:
@@ -69,12 +69,15 @@ class SearchCell(nn.Module):
         is_last: bool,
         auxiliary: Tensor | None = None,
         active: Active | None = None,
+        paths: Tensor | None = None,
     ) -> Tensor:
         """Return the joined nodes; ``weight_EO`` weighs the ``active`` operations of each edge (a row an edge), ``edge_E`` the edges.
 
         A cell that fits its inputs takes them as ``backend`` hands them on, any other as they are, and so it leaves its output.
-        ``auxiliary`` (a scalar) weighs the skip connections outside alpha, where there are any.
+        ``auxiliary`` (a scalar) weighs the skip connections outside alpha, where there are any. ``paths`` (E, B) multiplies what the
+        candidates of each edge make of each image, identities excepted; kernels that compute whole edges then stand back.
         """
+        backend = backend if paths is None else backend.differentiable_twice()
         if edge_E is not None:
             if isinstance(weight_EO, Tensor):
                 weight_EO = weight_EO * edge_E.unsqueeze(1)
@@ -85,14 +88,14 @@ class SearchCell(nn.Module):
         if self.fits_inputs:
             inputs = [backend.preprocess(block, s) for block, s in zip((self.preprocess0, self.preprocess1), inputs)]
         if self.channel_proportion > 1:
-            return self._partial(inputs, weight_EO, edge_E, skips, backend=backend, is_last=is_last, active=active)
+            return self._partial(inputs, weight_EO, edge_E, skips, backend=backend, is_last=is_last, active=active, paths=paths)
         states = [backend.source(x) for x in inputs]
-        edges = zip(self._computed(active), weight_EO, skips)
+        edges = zip(self._computed(active), weight_EO, skips, self._scales(paths))
         for count in self.shape.fan_in:
             terms: list[Term] = []
             for src in range(count):
-                edge, weight_O, skip = next(edges)
-                terms.extend(self.mixed(edge, states[src], weight_O))
+                edge, weight_O, skip, scale_B = next(edges)
+                terms.extend(self.mixed(edge, dropped(states[src], scale_B), weight_O))
                 if skip is not None:
                     terms.append(states[src].term(*skip))
             states.append(backend.source(backend.total(terms)))
@@ -104,6 +107,9 @@ class SearchCell(nn.Module):
             return [None] * len(self.edges)
         weights = [auxiliary] * len(self.edges) if edge_E is None else (auxiliary * edge_E).unbind()
         return list(zip(self.auxiliary_skips, weights))
+
+    def _scales(self, paths: Tensor | None) -> Sequence[Tensor | None]:
+        return [None] * len(self.edges) if paths is None else paths.unbind()
 
     def _computed(self, active: Active | None) -> Iterator[Edge]:
         """Yield the candidates of each edge that are computed."""
@@ -125,16 +131,17 @@ class SearchCell(nn.Module):
         backend: Backend,
         is_last: bool,
         active: Active | None,
+        paths: Tensor | None,
     ) -> Tensor:
         states = [PartialState(x, backend, self.channel_proportion) for x in inputs]
         passing_E = weight_EO[0].new_ones(len(self.edges)) if edge_E is None else edge_E
-        edges = zip(self._computed(active), weight_EO, passing_E, skips)
+        edges = zip(self._computed(active), weight_EO, passing_E, skips, self._scales(paths))
         for count in self.shape.fan_in:
             terms: list[Term] = []
             passing: list[Term] = []
             for src in range(count):
-                edge, weight_O, weight, skip = next(edges)
-                terms.extend(self.mixed(edge, states[src].active, weight_O))
+                edge, weight_O, weight, skip, scale_B = next(edges)
+                terms.extend(self.mixed(edge, dropped(states[src].active, scale_B), weight_O))
                 if skip is not None:
                     terms.append(states[src].active.term(*skip))
                 passing.append((weight, states[src].rest(stride=self._stride(src))))

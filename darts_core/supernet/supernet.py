@@ -38,6 +38,7 @@ class Supernet(nn.Module):
 
     _imposed: Mapping[str, Weights] | None = None
     _kept: Mapping[str, Kept] | None = None
+    _paths: Tensor | None = None
 
     def __init__(
         self,
@@ -122,6 +123,7 @@ class Supernet(nn.Module):
                 is_last=number == len(self.cells),
                 active=weights[cell_type].active,
                 auxiliary=self.auxiliary_weight,
+                paths=None if self._paths is None else self._paths[number - 1],
             )
             inputs = (states, *given[cell_type])
             states = [*states[1:], recomputed(cell, compute, *inputs) if is_lean else compute(*inputs)]
@@ -147,6 +149,15 @@ class Supernet(nn.Module):
             yield
         finally:
             self._kept = before
+
+    @contextmanager
+    def dropping(self, scale_CEB: Tensor) -> Iterator[None]:
+        """Within, whatever each edge of each cell adds but the state as it is, is multiplied by a number for each image of the batch."""
+        before, self._paths = self._paths, scale_CEB
+        try:
+            yield
+        finally:
+            self._paths = before
 
     def only(self, genotype: Genotype) -> AbstractContextManager[None]:
         """Within, forward passes compute the operations of ``genotype`` alone, each with weight 1."""
