@@ -175,6 +175,7 @@ def search(
                 what=f"The loss of epoch {epoch + 1}",
                 advice="Lower search.lr or search.arch_lr.",
             )
+            row |= bilevel.prune()
             row["valid_loss"], row["valid_acc"] = assess(supernet, placed(data.held_out))
             mixture = supernet.mixture()
             row |= {

@@ -69,5 +69,5 @@ def collapse_warning(history: Sequence[Row]) -> str | None:
     return (
         f"the search has collapsed: for {COLLAPSED_EPOCHS} epochs at least {COLLAPSED_SHARE:.0%} of the derived normal cell's operations "
         f"have had no parameters (in epoch {row['epoch']}: {row['parameterless_normal']:.0%}, {row['skips_normal']} skip connections). "
-        "Try fewer search.epochs, a lower search.arch_lr, or another method.name: darts_plus, robust_darts, darts_minus, beta_darts, darts_pt."
+        "Try fewer search.epochs, a lower search.arch_lr, or another method.name: darts_plus, robust_darts, darts_minus, beta_darts."
     )

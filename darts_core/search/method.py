@@ -17,7 +17,7 @@ from darts_core.search.derive import DeriveRule, strongest_edges
 from darts_core.search.missed import MostMissed
 from darts_core.search.penalties import Penalty
 from darts_core.search.perturb import Perturbation
-from darts_core.search.ranges import at_least
+from darts_core.search.ranges import at_least, in_range
 from darts_core.search.relax import softmax_edges
 from darts_core.search.select import Selection
 from darts_core.search.stop import StableRanking, StopRule
@@ -49,7 +49,7 @@ class Method:
     chooses an architecture after the last epoch, where alpha does not. ``restart`` says how a search goes on after a rise of the
     curvature, which is measured every ``hessian_every`` epochs where ``search.hessian_every`` is 0. The weights decay by
     ``weight_decay_factor`` times ``search.weight_decay``; paths are dropped in weight steps with a probability that grows to
-    ``drop_path_prob``.
+    ``drop_path_prob``. Operations that weigh less than ``prune_below`` after an epoch are not computed any more.
     """
 
     relax: Relaxation
@@ -72,6 +72,7 @@ class Method:
     hessian_every: int = 0
     weight_decay_factor: float = 1.0
     drop_path_prob: float = 0.0
+    prune_below: float | None = None
 
     def is_still(self, epoch: int) -> bool:
         """Return whether alpha stands still in ``epoch`` (from 0)."""
@@ -94,6 +95,13 @@ class Method:
                 for alpha in supernet.arch_parameters():
                     alpha.copy_(self.start(alpha))
         self.bring_back(supernet)
+        if self.prune_below is not None:
+            if self.prune_below >= 1.0 / len(space.primitives):
+                raise ValueError(
+                    f"method.prune_below must be less than {1.0 / len(space.primitives):g}, with which {len(space.primitives)} primitives "
+                    f"begin. Got {self.prune_below:g}."
+                )
+            supernet.start_pruning()
         return supernet
 
     @torch.no_grad()
@@ -114,6 +122,7 @@ def with_parts(
     stable_epochs: int | None = None,
     selection: Literal["perturbation"] | None = None,
     tune_epochs: int | None = None,
+    prune_below: float | None = None,
 ) -> Method:
     """Return ``method`` with these parts in the place of its own; null leaves a part as it is. They are options of every method.
 
@@ -121,22 +130,20 @@ def with_parts(
     ``edge_weights`` gives edges a softmax of their own (both PC-DARTS, arXiv:1907.05737); ``warmup_epochs`` are those in which the weights
     move alone; the search also ends once the order of the operations has been the same on every edge for ``stable_epochs`` epochs.
     ``selection`` chooses the architecture after the last epoch, ``perturbation`` as in DARTS-PT (arXiv:2108.04392), with ``tune_epochs``
-    epochs (null: 5) between two decisions.
+    epochs (null: 5) between two decisions. Operations that weigh less than ``prune_below`` after an epoch are not computed any more.
     """
     parts: dict[str, Any] = {}
-    given = {"arch_gradient": arch_gradient, "warmup_epochs": warmup_epochs, "stable_epochs": stable_epochs}
+    given = {
+        "arch_gradient": arch_gradient,
+        "warmup_epochs": warmup_epochs,
+        "stable_epochs": stable_epochs,
+        "prune_below": prune_below,
+    }
     if isinstance(method.arch_gradient, Still) and any(value is not None for value in given.values()):
         named = ", ".join(f"method.{name}" for name, value in given.items() if value is not None)
         raise ValueError(f"{named}: leave it out, for this method never moves alpha, and chooses by the shared weights in the end.")
     if arch_gradient is not None:
-        if not isinstance(method.arch_gradient, FirstOrder | Unrolled | Exact):
-            raise ValueError(f"method.arch_gradient: leave it out, for this method has a gradient of its own. Got '{arch_gradient}'.")
-        if arch_gradient != "first" and isinstance(method.relax, Sampled):
-            raise ValueError(
-                "method.arch_gradient must be first where weights are drawn anew in each forward pass: the second order compares passes "
-                f"that differ in nothing but the weights of the network. Got '{arch_gradient}'."
-            )
-        parts["arch_gradient"] = ARCH_GRADIENTS.build(arch_gradient)
+        parts["arch_gradient"] = _gradient(method, arch_gradient)
     if channel_proportion is not None:
         parts["channel_proportion"] = at_least(1, "channel_proportion", channel_proportion)
     if edge_weights is not None:
@@ -145,9 +152,31 @@ def with_parts(
         parts["warmup_epochs"] = at_least(0, "warmup_epochs", warmup_epochs)
     if stable_epochs is not None:
         parts["stop"] = (*method.stop, StableRanking(at_least(1, "stable_epochs", stable_epochs)))
+    if prune_below is not None:
+        parts["prune_below"] = _limit(method, prune_below)
     if (select := _selection(method, selection, tune_epochs)) is not None:
         parts["select"] = select
     return replace(method, **parts)
+
+
+def _gradient(method: Method, name: str) -> ArchGradient:
+    if not isinstance(method.arch_gradient, FirstOrder | Unrolled | Exact):
+        raise ValueError(f"method.arch_gradient: leave it out, for this method has a gradient of its own. Got '{name}'.")
+    if name != "first" and isinstance(method.relax, Sampled):
+        raise ValueError(
+            "method.arch_gradient must be first where weights are drawn anew in each forward pass: the second order compares passes "
+            f"that differ in nothing but the weights of the network. Got '{name}'."
+        )
+    return ARCH_GRADIENTS.build(name)
+
+
+def _limit(method: Method, below: float) -> float:
+    if isinstance(method.relax, Sampled) or method.project is not None:
+        raise ValueError(
+            "method.prune_below: leave it out, for this method draws its weights or keeps them on the simplex, and what is light may grow "
+            f"again. Got {below:g}."
+        )
+    return in_range(below, "prune_below", above=0.0, below=1.0)
 
 
 def _selection(method: Method, selection: str | None, tune_epochs: int | None) -> Selection | None:

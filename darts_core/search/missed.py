@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -39,7 +39,10 @@ class MostMissed:
     ) -> tuple[Genotype, float]:
         """Return the genotype and the accuracy, percent, that the supernet has when nothing else is left of it."""
         edges, types = len(space.shape.sources), supernet.cell_types
-        plan: Plan = {cell_type: Kept.all(edges, len(supernet.primitives)) for cell_type in types}
+        everything = dict.fromkeys(types, Kept.all(edges, len(supernet.primitives)))
+        plan: Plan = everything
+        if supernet.pruned is not None:
+            plan = {cell_type: replace(kept, rescales=False) for cell_type, kept in supernet.pruned.kept.items()}
         decide = _Decide(supernet, space, evaluate)
         turns: list[tuple[Decision, dict[str, int]]] = [(decide.operation, turn) for turn in _lock_step(types, range(edges), generator)]
         turns += [(decide.sources, turn) for turn in _lock_step(types, decide.crowded_nodes(), generator)]
@@ -69,10 +72,12 @@ class _Decide:
 
     def operation(self, plan: Plan, cell_type: str, edge: int) -> Plan:
         """Choose the operation of an edge."""
-        kept, best = plan[cell_type], self.usable[0]
-        if len(self.usable) > 1:
-            scores = {o: self.accuracy({**plan, cell_type: kept.without(edge, o)}) for o in self.usable}
-            best = min(self.usable, key=scores.__getitem__)
+        kept = plan[cell_type]
+        usable = [o for o in self.usable if o in kept.left[edge]] or self.usable[:1]
+        best = usable[0]
+        if len(usable) > 1:
+            scores = {o: self.accuracy({**plan, cell_type: kept.without(edge, o)}) for o in usable}
+            best = min(usable, key=scores.__getitem__)
             name, where = self.supernet.primitives[best], self.space.edge_names[edge]
             LOG.info("search: %s cell, edge %s: %s, without which it has %.2f %%.", cell_type, where, name, scores[best])
         return {**plan, cell_type: kept.choosing(edge, best)}

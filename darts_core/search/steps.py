@@ -61,6 +61,14 @@ class Bilevel:
         for group in self.w_optimizer.param_groups:
             group["weight_decay"] = value
 
+    def prune(self) -> dict[str, float]:
+        """Leave out what has become too light, where the method does so; return the share that is gone, ``pruned``, for the log."""
+        pruned, below = self.supernet.pruned, self.method.prune_below
+        if pruned is None or below is None:
+            return {}
+        pruned.prune(self.supernet.mixture(), below)
+        return {"pruned": pruned.share()}
+
     def penalty(self) -> Tensor:
         """Return what the method's penalties add to the validation loss now, a scalar."""
         values = [penalty(self.supernet, self.progress) for penalty in self.method.penalties]

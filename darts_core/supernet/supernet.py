@@ -17,6 +17,7 @@ from darts_core.supernet.cell import SearchCell
 from darts_core.supernet.kept import Kept
 from darts_core.supernet.mixed import MixedOp
 from darts_core.supernet.partial import check_width
+from darts_core.supernet.pruned import Pruned
 from darts_core.supernet.recompute import recomputed
 from darts_core.supernet.sampled import Sampled, Weights, one_hot
 from darts_core.supernet.shape import CellShape
@@ -39,6 +40,7 @@ class Supernet(nn.Module):
     _imposed: Mapping[str, Weights] | None = None
     _kept: Mapping[str, Kept] | None = None
     _paths: Tensor | None = None
+    is_lean = False
 
     def __init__(
         self,
@@ -87,8 +89,8 @@ class Supernet(nn.Module):
         self.head = skeleton.head
         self.classifier = nn.Linear(skeleton.channels, num_classes)
         self._add_auxiliary_skips(auxiliary_skips)  # last, so that all other weights are drawn alike without them
+        self.pruned: Pruned | None = None
         self.backend: Backend = Reference()
-        self.is_lean = False
         self.backend.prepare(self, torch.device("cpu"))
 
     def _add_auxiliary_skips(self, wanted: bool) -> None:
@@ -108,8 +110,9 @@ class Supernet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map images (B, C_in, H, W) to logits (B, K)."""
         weights = self._imposed or {cell_type: self.relax(self.arch.get(cell_type)) for cell_type in self.cell_types}
-        if self._kept is not None:
-            weights = {cell_type: self._kept[cell_type].of(each) for cell_type, each in weights.items()}
+        for kept in (None if self.pruned is None else self.pruned.kept, self._kept):
+            if kept is not None:
+                weights = {cell_type: kept[cell_type].of(each) for cell_type, each in weights.items()}
         given = {cell_type: (each.spent(), self._edges(cell_type, each.edge_E)) for cell_type, each in weights.items()}
         states = self._enter(self.stem(x))
         is_lean = self.is_lean and torch.is_grad_enabled()
@@ -176,6 +179,10 @@ class Supernet(nn.Module):
         """The number of the operation that is computed where none is wanted: the cheapest."""
         return next((o for name in ("none", "skip_connect") for o, own in enumerate(self.primitives) if own == name), 0)
 
+    def start_pruning(self) -> None:
+        """Keep account of operations that are not computed any more: none so far."""
+        self.pruned = Pruned(self.mixture())
+
     def _edges(self, cell_type: str, scale_E: Tensor | None = None) -> Tensor | None:
         if self.relax_edges is None:
             return scale_E
@@ -205,7 +212,10 @@ class Supernet(nn.Module):
     def op_weights(self) -> dict[str, Tensor]:
         """Return what the relaxation makes of alpha, ``op_EO`` of each cell type; where weights are drawn, the expected ones."""
         expected = self.relax.expected if isinstance(self.relax, Sampled) else lambda alpha_EO: self.relax(alpha_EO).op_EO
-        return {cell_type: expected(alpha_EO) for cell_type, alpha_EO in self.op_alphas().items()}
+        weights = {cell_type: expected(alpha_EO) for cell_type, alpha_EO in self.op_alphas().items()}
+        if self.pruned is None:
+            return weights
+        return {cell_type: self.pruned.kept[cell_type].of(Weights(op_EO)).op_EO for cell_type, op_EO in weights.items()}
 
     def arch_parameters(self) -> list[nn.Parameter]:
         """Return the architecture parameters, which only the arch step moves."""
