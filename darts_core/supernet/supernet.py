@@ -40,6 +40,7 @@ class Supernet(nn.Module):
     _imposed: Mapping[str, Weights] | None = None
     _kept: Mapping[str, Kept] | None = None
     _paths: Tensor | None = None
+    _is_path = False
     is_lean = False
 
     def __init__(
@@ -110,7 +111,7 @@ class Supernet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map images (B, C_in, H, W) to logits (B, K)."""
         weights = self._imposed or {cell_type: self.relax(self.arch.get(cell_type)) for cell_type in self.cell_types}
-        for kept in (None if self.pruned is None else self.pruned.kept, self._kept):
+        for kept in (None if self.pruned is None or self._is_path else self.pruned.kept, self._kept):
             if kept is not None:
                 weights = {cell_type: kept[cell_type].of(each) for cell_type, each in weights.items()}
         given = {cell_type: (each.spent(), self._edges(cell_type, each.edge_E)) for cell_type, each in weights.items()}
@@ -162,9 +163,15 @@ class Supernet(nn.Module):
         finally:
             self._paths = before
 
-    def only(self, genotype: Genotype) -> AbstractContextManager[None]:
-        """Within, forward passes compute the operations of ``genotype`` alone, each with weight 1."""
-        return self._imposing({cell_type: self.path(genotype, cell_type) for cell_type in self.cell_types})
+    @contextmanager
+    def only(self, genotype: Genotype) -> Iterator[None]:
+        """Within, forward passes compute the operations of ``genotype`` alone, each with weight 1, pruned ones, too."""
+        before, self._is_path = self._is_path, True
+        try:
+            with self._imposing({cell_type: self.path(genotype, cell_type) for cell_type in self.cell_types}):
+                yield
+        finally:
+            self._is_path = before
 
     def path(self, genotype: Genotype, cell_type: str) -> Weights:
         """Return 1 for the operation on each edge of a genotype's cell; edges that it lacks weigh nothing, by the cheapest operation."""

@@ -68,6 +68,17 @@ def test_the_gradient_is_that_of_the_softmax_over_the_rest():
         assert net.arch.get(c).grad[masks[c]].abs().max() < 1e-6
 
 
+def test_an_architecture_is_computed_whole_whatever_is_gone():
+    net, x = supernet(), torch.randn(4, 1, 8, 8)
+    genotype = SPACE.random_genotype(torch.Generator().manual_seed(0))
+    with net.only(genotype):
+        expected = net(x)
+    lighten(net, *((c, e, o) for c in ("normal", "reduce") for e in range(2) for o in range(3)))
+    with net.only(genotype):
+        assert torch.equal(net(x), expected)
+    assert not torch.allclose(net(x), expected)
+
+
 def test_what_is_gone_stays_gone_and_the_heaviest_stays():
     op_EO = {"normal": torch.tensor([[0.2, 0.3, 0.5], [0.4, 0.3, 0.3]])}
     pruned = Pruned(op_EO)
