@@ -37,12 +37,12 @@ def cross_check(cfg: Config, *, folder: Path = Path(), only_search: bool = False
     """
     checks: list[Callable[[], object]] = [
         lambda: DATASETS.build(cfg.data.name, cfg.data.options),  # looks at the options alone, at no image
-        lambda: build_space(cfg),
+        lambda: build_space(cfg, folder=folder),
         lambda: _check_memory(cfg),
-        lambda: check_width(build_space(cfg).init_channels, build_method(cfg).channel_proportion),
+        lambda: _check_widths(cfg, folder=folder),
     ]
     if not only_search:
-        checks.append(lambda: _check_network(cfg))
+        checks.append(lambda: _check_network(cfg, folder=folder))
     if cfg.derive.genotype != "search":
         checks.append(lambda: named_genotype(cfg, folder=folder))
     else:
@@ -61,14 +61,27 @@ def cross_check(cfg: Config, *, folder: Path = Path(), only_search: bool = False
     return list(dict.fromkeys(faults))  # what is built for one check fails for the next one, too
 
 
+def _check_widths(cfg: Config, *, folder: Path) -> None:
+    space = build_space(cfg, folder=folder)
+    for channels in (space.init_channels, *space.widths):
+        check_width(channels, build_method(cfg).channel_proportion)
+
+
 def _check_memory(cfg: Config) -> None:
     if build_method(cfg).arch_gradient.graphs > 1 and cfg.search.memory == "lean":
         raise ValueError("search.memory: lean saves nothing with method.arch_gradient: exact. Set one of them to another value.")
 
 
-def _check_network(cfg: Config) -> None:
+def _check_network(cfg: Config, *, folder: Path) -> None:
     again = cfg.retrain
-    build_space(cfg).frame.check(layers=again.layers, stem=again.stem, auxiliary=again.auxiliary, section="retrain")
+    build_space(cfg, folder=folder).check_network(
+        init_channels=again.init_channels,
+        layers=again.layers,
+        stem=again.stem,
+        auxiliary=again.auxiliary,
+        drop_path_prob=again.drop_path_prob,
+        cells=again.cells,
+    )
 
 
 def benchmark_table(cfg: Config, *, folder: Path = Path()) -> BenchmarkTable | None:
@@ -78,14 +91,22 @@ def benchmark_table(cfg: Config, *, folder: Path = Path()) -> BenchmarkTable | N
     """
     if cfg.evaluate.benchmark_table is None:
         return None
-    if build_space(cfg).spell is None:
+    if build_space(cfg, folder=folder).spell is None:
         raise ValueError(f"evaluate.benchmark_table must be null with space.name: {cfg.space.name}, whose architectures no table lists.")
     return BenchmarkTable.load(folder / cfg.evaluate.benchmark_table)
 
 
-def build_space(cfg: Config) -> CellSpace:
-    """Return the space that ``space.*`` describes."""
-    return SPACES.build(cfg.space.name, cfg.space.options)
+def build_space(cfg: Config, *, folder: Path = Path()) -> CellSpace:
+    """Return the space that ``space.*`` describes; a file that it names is relative to ``folder``."""
+    named = {key.partition(".")[2]: path for key, path in space_files(cfg, folder=folder).items()}
+    return SPACES.build(cfg.space.name, {**cfg.space.options, **named})
+
+
+def space_files(cfg: Config, *, folder: Path = Path()) -> dict[str, str]:
+    """Return the files that ``space.*`` names, relative to ``folder``, by their keys."""
+    options = cfg.space.options
+    files = [key for key, kind in SPACES.types(cfg.space.name).items() if kind == Path | None]
+    return {f"space.{key}": str(folder / str(options[key])) for key in files if options.get(key) is not None}
 
 
 def is_genotype_file(cfg: Config) -> bool:
@@ -101,7 +122,7 @@ def named_genotype(cfg: Config, *, folder: Path = Path()) -> Genotype:
     name = cfg.derive.genotype
     is_string = name.startswith("|")
     known = None if is_genotype_file(cfg) or is_string else published(name)
-    space = build_space(cfg)
+    space = build_space(cfg, folder=folder)
     try:
         genotype = known or (from_string(name) if is_string else Genotype.load(folder / name))
         space.check(genotype)

@@ -39,9 +39,11 @@ def _spelled(kind: Any) -> str:
         return " | ".join(map(written, get_args(kind)))
     if get_origin(kind) in (Union, UnionType):
         return " | ".join(map(_spelled, get_args(kind)))
+    if get_origin(kind) is dict:
+        return f"map of {' to '.join(map(_spelled, get_args(kind)))}"
     if get_origin(kind) in (tuple, list):
         return f"list of {_spelled(get_args(kind)[0])}"
-    return {"NoneType": "null", "str": "text", "int": "whole number", "float": "number", "bool": "true | false"}.get(
+    return {"NoneType": "null", "str": "text", "int": "whole number", "float": "number", "bool": "true | false", "Path": "file"}.get(
         getattr(kind, "__name__", ""), str(kind)
     )
 
@@ -103,7 +105,7 @@ def _list_genotypes(args: argparse.Namespace) -> int:
 
     width = max(map(len, published_names()))
     for name in published_names():
-        sys.stdout.write(f"{name:<{width}}  {len(published(name).normal.nodes)} nodes, from {published_source(name)}\n")
+        sys.stdout.write(f"{name:<{width}}  {len(published(name).cell('normal').nodes)} nodes, from {published_source(name)}\n")
     return 0
 
 

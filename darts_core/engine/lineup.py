@@ -15,7 +15,7 @@ from darts_core.config import RetrainConfig
 from darts_core.engine.retrain import Trained
 from darts_core.genotype import Genotype
 from darts_core.nets.baselines import BASELINES
-from darts_core.nets.skeleton import Stem
+from darts_core.nets.skeleton import CellName, Stem
 from darts_core.ops.drop_path import DropPath
 from darts_core.runtime.checkpoint import save_atomically
 from darts_core.runtime.seed import stream
@@ -37,6 +37,7 @@ class Sizes:
     layers: int
     stem: Stem
     auxiliary: bool
+    cells: tuple[CellName, ...] | None = None
 
     @classmethod
     def of(cls, cfg: RetrainConfig, *, shape: tuple[int, int, int], num_classes: int) -> Sizes:
@@ -50,6 +51,7 @@ class Sizes:
             layers=cfg.layers,
             stem=cfg.stem,
             auxiliary=cfg.auxiliary,
+            cells=cfg.cells,
         )
 
 
@@ -76,6 +78,7 @@ class Entrant:
             stem=sizes.stem,
             auxiliary=sizes.auxiliary,
             drop_path=drop_path,
+            cells=sizes.cells,
         )
 
 
@@ -142,4 +145,6 @@ def _read(folder: Path) -> Saved:
         genotype=None if genotype is None else Genotype.from_dict(genotype, source=str(path)),
         baseline=described["baseline"],
     )
-    return Saved(entrant=entrant, sizes=Sizes(**described["sizes"]), folder=folder)
+    sizes = described["sizes"]
+    cells = None if sizes.get("cells") is None else tuple(sizes["cells"])
+    return Saved(entrant=entrant, sizes=Sizes(**{**sizes, "cells": cells}), folder=folder)

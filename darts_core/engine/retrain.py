@@ -14,6 +14,7 @@ from darts_core.config import RetrainConfig
 from darts_core.engine.loop import Batch, EpochCost, Loader, Log, Stateful, assess, memory_advice, no_log, require_finite, to_device
 from darts_core.engine.schedule import cosine
 from darts_core.metrics import RunningMean, top_k_accuracy
+from darts_core.ops.drawn import drawn_modules, redraw
 from darts_core.ops.drop_path import DropPath
 from darts_core.runtime.checkpoint import Checkpoint
 from darts_core.runtime.optim import sgd
@@ -54,6 +55,7 @@ class Trainer:
         self.device = device
         self.drop_path = drop_path
         self.parameters = list(network.parameters())
+        self.drawn = drawn_modules(network)
         self.optimizer = sgd(self.parameters, lr=cfg.lr, momentum=cfg.momentum, weight_decay=cfg.weight_decay)
         self.scaler = torch.amp.GradScaler(device.type, enabled=cfg.amp == "float16")
 
@@ -88,6 +90,7 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(self.parameters, cfg.grad_clip or float("inf"))
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        redraw(self.drawn)
         return loss.detach(), logits.detach()
 
     def state_dict(self) -> dict[str, Any]:

@@ -90,8 +90,8 @@ class SearchResult:
 
     @property
     def normal(self) -> Cell:
-        """The normal cell."""
-        return self.genotype.normal
+        """The normal cell; ``ValueError`` where the space has none."""
+        return self.genotype.cell("normal")
 
     @property
     def reduce(self) -> Cell:
@@ -183,7 +183,7 @@ def search(
                 **temperature,
                 **mixture_metrics(mixture, supernet.primitives),
                 **edge_metrics(supernet.edge_mixture(), space.edge_names),
-                **cell_metrics(_derive(supernet, method, space, mixture)),
+                **cell_metrics(_derive(supernet, method, space, mixture), space),
                 "stable_epochs": stable_epochs(history, before, ranking(mixture, usable), is_still=is_still),
             }
             row |= rollback.row()

@@ -18,6 +18,7 @@ from darts_core.genotype import Genotype
 from darts_core.metrics import count_macs
 from darts_core.ops.drop_path import DropPath
 from darts_core.pipeline.apart import report, run_apart
+from darts_core.pipeline.named_files import hashes, named_files
 from darts_core.pipeline.places import GENOTYPE, NETWORKS, PREPARED
 from darts_core.pipeline.stage import Stage, circumstances
 from darts_core.report.retrain import draw_retraining, save_tables
@@ -131,6 +132,7 @@ def _checkpoint(cfg: Config, session: Session, prepared: Prepared, entrants: lis
     depends = cfg.model_dump(mode="json", include={"seed", "data", "augment", "space", "retrain"})
     genotypes = {one.name: one.genotype.to_dict() for one in entrants if one.genotype is not None}
     depends |= {"content": prepared.spec.content_hash, "genotypes": genotypes, **circumstances(session)}
+    depends["files"] = hashes(named_files(cfg)["space"])
     return Checkpoint("retrain", depends, root=session.root)
 
 

@@ -64,7 +64,7 @@ class FirstOrder:
         alphas = supernet.arch_parameters()
         with frozen(supernet.weights().values()):
             value = loss(supernet(valid[0]), valid[1])
-            _set_grad(alphas, torch.autograd.grad(value, alphas))
+            set_grad(alphas, torch.autograd.grad(value, alphas))
         return value.detach()
 
 
@@ -110,7 +110,7 @@ class Unrolled:
         value, direct, vector = _gradients_at_virtual_weights(supernet, loss, grads, valid=valid, inner=inner)
         epsilon = self.radius / torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(v) for v in vector]))
         plus, minus = (self._shifted_grad(supernet, loss, w, vector, sign * epsilon, train) for sign in (1.0, -1.0))
-        _set_grad(alphas, [d - inner.lr * (p - m) / (2.0 * epsilon) for d, p, m in zip(direct, plus, minus)])
+        set_grad(alphas, [d - inner.lr * (p - m) / (2.0 * epsilon) for d, p, m in zip(direct, plus, minus)])
         return value
 
     @staticmethod
@@ -139,7 +139,7 @@ class Exact:
             grads = torch.autograd.grad(train_loss, list(w.values()), create_graph=True)
         value, direct, vector = _gradients_at_virtual_weights(supernet, loss, grads, valid=valid, inner=inner)
         implicit = torch.autograd.grad(grads, alphas, grad_outputs=vector)
-        _set_grad(alphas, [d - inner.lr * i for d, i in zip(direct, implicit)])
+        set_grad(alphas, [d - inner.lr * i for d, i in zip(direct, implicit)])
         return value
 
 
@@ -202,6 +202,7 @@ def _virtual_weights(w: Mapping[str, nn.Parameter], grads: Sequence[Tensor], inn
     return virtual
 
 
-def _set_grad(alphas: Sequence[nn.Parameter], grads: Sequence[Tensor]) -> None:
+def set_grad(alphas: Sequence[nn.Parameter], grads: Sequence[Tensor]) -> None:
+    """Give each architecture parameter its gradient."""
     for alpha, grad in zip(alphas, grads):
         alpha.grad = grad.detach()

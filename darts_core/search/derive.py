@@ -44,8 +44,8 @@ class GateThreshold:
     """Derive what :func:`strongest_edges` would, of it only the operations whose gate is at least ``threshold`` (FairDARTS).
 
     In the space of DARTS a node may end with one edge or none; those without are left out, and so is what would read them, ahead of the
-    choice. Where every edge is kept, one below the threshold becomes ``none``. Where a cell would be empty, it is that of
-    :func:`strongest_edges`, and the genotype's ``rule`` says so.
+    choice. Where every edge is kept, one below the threshold becomes ``none``, but where that may not be derived: such an edge keeps its
+    strongest operation. Where a cell would be empty, it is that of :func:`strongest_edges`, and the genotype's ``rule`` says so.
     """
 
     threshold: float
@@ -75,22 +75,29 @@ class GateThreshold:
         numbers = {state: state for state in range(shape.inputs)}
         chosen: list[tuple[Edge, ...]] = []
         start, num_reached = 0, 0
-        for node, count in enumerate(shape.fan_in):
-            best = [max(usable, key=scores[row].__getitem__) for row in range(start, start + count)]
-            reached = [gates[start + src][o] >= self.threshold for src, o in enumerate(best)]
-            num_reached += sum(reached)
+        for node, srcs in enumerate(shape.incoming):
+            rows = dict(zip(srcs, range(start, start + len(srcs))))
+            best = {src: max(usable, key=scores[row].__getitem__) for src, row in rows.items()}
+            reached = {src: gates[row][best[src]] >= self.threshold for src, row in rows.items()}
+            num_reached += sum(reached.values())
             if shape.kept_edges is None:
-                edges = [Edge(primitives[o] if is_kept else "none", src) for src, (o, is_kept) in enumerate(zip(best, reached))]
+                stays = {src: reached[src] or not shape.may_be_none or _lacks_none(gates[row], primitives) for src, row in rows.items()}
+                edges = [Edge(primitives[best[src]] if stays[src] else "none", src) for src in srcs]
             else:
-                ranked = sorted((src for src in range(count) if src in numbers), key=lambda src: -scores[start + src][best[src]])
+                ranked = sorted((src for src in srcs if src in numbers), key=lambda src: -scores[rows[src]][best[src]])
                 edges = [Edge(primitives[best[src]], numbers[src]) for src in ranked[: shape.kept_edges] if reached[src]]
             if edges:
                 numbers[shape.inputs + node] = shape.inputs + len(chosen)
                 chosen.append(tuple(edges))
-            start += count
+            start += len(srcs)
         states = range(shape.inputs, shape.inputs + len(chosen))
         concat = tuple(states if shape.joined_nodes is None else states[-shape.joined_nodes :])
         return Cell(tuple(chosen), concat, shape.inputs) if chosen and num_reached else None
+
+
+def _lacks_none(weight_O: Sequence[float], primitives: Sequence[str]) -> bool:
+    """Return whether an edge does not offer ``none``, which others do: there it weighs nothing at all."""
+    return "none" in primitives and weight_O[primitives.index("none")] == 0.0
 
 
 def _cell(weights: list[list[float]], primitives: Sequence[str], shape: CellShape) -> Cell:
@@ -98,12 +105,12 @@ def _cell(weights: list[list[float]], primitives: Sequence[str], shape: CellShap
     if not usable:
         raise ValueError(f"space.primitives must hold an operation beside 'none' to derive a cell from. Got {list(primitives)}.")
     chosen, start = [], 0
-    for count in shape.fan_in:
-        rows = weights[start : start + count]
+    for srcs in shape.incoming:
+        rows = weights[start : start + len(srcs)]
         best = [max(usable, key=lambda o, row=row: row[o]) for row in rows]  # type: ignore[misc]
-        kept = list(range(count))
+        kept = list(range(len(srcs)))
         if shape.kept_edges is not None:
-            kept = sorted(kept, key=lambda src: -rows[src][best[src]])[: shape.kept_edges]
-        chosen.append(tuple(Edge(primitives[best[src]], src) for src in kept))
-        start += count
+            kept = sorted(kept, key=lambda k: -rows[k][best[k]])[: shape.kept_edges]
+        chosen.append(tuple(Edge(primitives[best[k]], srcs[k]) for k in kept))
+        start += len(srcs)
     return Cell(tuple(chosen), shape.concat, shape.inputs)

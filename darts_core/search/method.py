@@ -18,12 +18,14 @@ from darts_core.search.missed import MostMissed
 from darts_core.search.penalties import Penalty
 from darts_core.search.perturb import Perturbation
 from darts_core.search.ranges import at_least, in_range
+from darts_core.search.reinforce import Reinforce
 from darts_core.search.relax import softmax_edges
 from darts_core.search.select import Selection
 from darts_core.search.stop import StableRanking, StopRule
 from darts_core.search.temperature import Schedule
 from darts_core.spaces.space import CellSpace
 from darts_core.supernet.mixed import MixedOp, dense
+from darts_core.supernet.policy import Joint
 from darts_core.supernet.sampled import Sampled
 from darts_core.supernet.supernet import EdgeRelaxation, Relaxation, Supernet
 
@@ -146,6 +148,8 @@ def with_parts(
         parts["arch_gradient"] = _gradient(method, arch_gradient)
     if channel_proportion is not None:
         parts["channel_proportion"] = at_least(1, "channel_proportion", channel_proportion)
+    if edge_weights and isinstance(method.arch_gradient, Reinforce):
+        raise ValueError("method.edge_weights must be false or null with REINFORCE, which moves what is drawn: edges are not.")
     if edge_weights is not None:
         parts["relax_edges"] = softmax_edges if edge_weights else None
     if warmup_epochs is not None:
@@ -195,6 +199,10 @@ def check_warmup(method: Method, cfg: SearchConfig) -> None:
     """Raise ``ValueError`` where alpha would never move although it should, or where something is asked for that would never happen."""
     if cfg.hessian_every and isinstance(method.arch_gradient, Still):
         raise ValueError(f"search.hessian_every must be 0 with a method that never moves alpha. Got {cfg.hessian_every}.")
+    if cfg.hessian_every and isinstance(method.relax, Joint):
+        raise ValueError(
+            f"search.hessian_every must be 0 with a method that has a controller in the place of alpha. Got {cfg.hessian_every}."
+        )
     decay = cfg.weight_decay * method.weight_decay_factor
     if method.restart is not None and not method.restart.can_raise(decay):
         raise ValueError(

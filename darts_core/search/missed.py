@@ -12,6 +12,7 @@ from darts_core.genotype import Cell, Edge, Genotype
 from darts_core.search.select import Evaluate, Tune
 from darts_core.spaces.space import CellSpace
 from darts_core.supernet.kept import Kept
+from darts_core.supernet.policy import cheapest
 from darts_core.supernet.supernet import Supernet
 
 LOG = logging.getLogger(__name__)
@@ -39,8 +40,7 @@ class MostMissed:
     ) -> tuple[Genotype, float]:
         """Return the genotype and the accuracy, percent, that the supernet has when nothing else is left of it."""
         edges, types = len(space.shape.sources), supernet.cell_types
-        everything = dict.fromkeys(types, Kept.all(edges, len(supernet.primitives)))
-        plan: Plan = everything
+        plan: Plan = {name: Kept(operations=len(supernet.primitives), left=offer.ops) for name, offer in supernet.offers.items()}
         if supernet.pruned is not None:
             plan = {cell_type: replace(kept, rescales=False) for cell_type, kept in supernet.pruned.kept.items()}
         decide = _Decide(supernet, space, evaluate)
@@ -73,7 +73,8 @@ class _Decide:
     def operation(self, plan: Plan, cell_type: str, edge: int) -> Plan:
         """Choose the operation of an edge."""
         kept = plan[cell_type]
-        usable = [o for o in self.usable if o in kept.left[edge]] or self.usable[:1]
+        offered = [o for o in self.usable if o in self.supernet.offers[cell_type].ops[edge]]
+        usable = [o for o in offered if o in kept.left[edge]] or offered[:1]
         best = usable[0]
         if len(usable) > 1:
             scores = {o: self.accuracy({**plan, cell_type: kept.without(edge, o)}) for o in usable}
@@ -94,7 +95,9 @@ class _Decide:
         start = sum(fan_in[:node])
         edges = list(range(start, start + fan_in[node]))
         while len(edges) > limit:
-            cut = {edge: {**plan, cell_type: plan[cell_type].cutting(edge, self.supernet.idle)} for edge in edges}
+            offered = self.supernet.offers[cell_type].ops
+            idle = {edge: cheapest(self.supernet.primitives, offered[edge]) for edge in edges}
+            cut = {edge: {**plan, cell_type: plan[cell_type].cutting(edge, idle[edge])} for edge in edges}
             scores = {edge: self.accuracy(without) for edge, without in cut.items()}
             least = max(reversed(edges), key=scores.__getitem__)
             edges, plan = [edge for edge in edges if edge != least], cut[least]
@@ -111,7 +114,7 @@ def _lock_step(cell_types: Sequence[str], places: Sequence[int], generator: torc
 
 
 def _cell(kept: Kept, supernet: Supernet, space: CellSpace) -> Cell:
-    chosen: dict[int, list[Edge]] = {dst: [] for dst in space.shape.fan_in}
+    chosen: dict[int, list[Edge]] = {dst: [] for dst in range(space.shape.inputs, space.shape.inputs + space.shape.nodes)}
     for edge, (src, dst) in enumerate(space.shape.sources):
         if edge not in kept.cut:
             chosen[dst].append(Edge(supernet.primitives[kept.left[edge][0]], src))

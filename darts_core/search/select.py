@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 
 from darts_core.genotype import Genotype
+from darts_core.search.derive import strongest_edges
 from darts_core.spaces.space import CellSpace
 from darts_core.supernet.supernet import Supernet
 
@@ -47,10 +48,34 @@ class BestOfRandom:
         self, supernet: Supernet, space: CellSpace, *, evaluate: Evaluate, tune: Tune, generator: torch.Generator
     ) -> tuple[Genotype, float]:
         """Return the genotype and its accuracy, percent; nothing is tuned."""
-        drawn = [space.random_genotype(generator) for _ in range(self.samples)]
-        scores = []
-        for genotype in drawn:
+        return best([space.random_genotype(generator) for _ in range(self.samples)], supernet, evaluate)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BestOfDrawn:
+    """The best of ``samples`` architectures that the policy draws; of equals the one that was drawn first (ENAS, arXiv:1802.03268)."""
+
+    samples: int
+    batches: int
+
+    def __call__(
+        self, supernet: Supernet, space: CellSpace, *, evaluate: Evaluate, tune: Tune, generator: torch.Generator
+    ) -> tuple[Genotype, float]:
+        """Return the genotype and its accuracy, percent; nothing is tuned."""
+        genotypes = []
+        for _ in range(self.samples):
+            with torch.no_grad():
+                drawn = supernet.drawn().weights
+            paths = {cell_type: weights.op_EO for cell_type, weights in drawn.items()}
+            genotypes.append(strongest_edges(paths, primitives=supernet.primitives, shape=space.shape, space=space.name))
+        return best(genotypes, supernet, evaluate)
+
+
+def best(genotypes: Sequence[Genotype], supernet: Supernet, evaluate: Evaluate) -> tuple[Genotype, float]:
+    """Return the genotype of highest accuracy with the shared weights, and that accuracy; of equals the first. Each is computed once."""
+    scores: dict[Genotype, float] = {}
+    for genotype in genotypes:
+        if genotype not in scores:
             with supernet.only(genotype):
-                scores.append(evaluate())
-        best = max(range(self.samples), key=lambda k: scores[k])
-        return drawn[best], scores[best]
+                scores[genotype] = evaluate()
+    return max(scores.items(), key=lambda pair: pair[1])

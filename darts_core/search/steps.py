@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from darts_core.config import SearchConfig
+from darts_core.ops.drawn import drawn_modules, redraw
 from darts_core.runtime.optim import sgd
 from darts_core.search.bilevel import Batch, InnerStep, frozen
 from darts_core.search.method import Method
@@ -29,7 +31,8 @@ class WeightStep:
 class Bilevel:
     """The optimisers of a supernet and the steps that they take; ``state_dict`` holds both optimisers and the random state.
 
-    What a method draws at random, it draws from ``generator``, on the CPU.
+    What a method draws at random, it draws from ``generator``, on the CPU. An architecture gradient that is a module remembers something
+    from step to step: here it starts anew, and its state is saved, too.
     """
 
     def __init__(self, supernet: Supernet, method: Method, cfg: SearchConfig, *, generator: torch.Generator | None = None) -> None:
@@ -39,8 +42,11 @@ class Bilevel:
         self.w = list(supernet.weights().values())
         decay = cfg.weight_decay * method.weight_decay_factor
         self.w_optimizer = sgd(self.w, lr=cfg.lr, momentum=cfg.momentum, weight_decay=decay)
+        remembers = isinstance(method.arch_gradient, nn.Module)
+        self.arch_gradient = copy.deepcopy(method.arch_gradient) if remembers else method.arch_gradient
         self.arch_optimizer = method.arch_optimizer(supernet.arch_parameters(), cfg.arch_lr, cfg.arch_weight_decay)
         self.generator = torch.Generator().manual_seed(0) if generator is None else generator
+        self.drawn = drawn_modules(supernet)
         self.progress = 0.0
         self.start_epoch(0)
 
@@ -80,7 +86,7 @@ class Bilevel:
         Return the validation loss, without penalties.
         """
         inner = InnerStep(lr=lr, momentum=self.cfg.momentum, weight_decay=self.weight_decay, optimizer=self.w_optimizer)
-        loss = self.method.arch_gradient(self.supernet, F.cross_entropy, train=train, valid=valid, inner=inner)
+        loss = self.arch_gradient(self.supernet, F.cross_entropy, train=train, valid=valid, inner=inner)
         if self.method.penalties:
             alphas = self.supernet.arch_parameters()
             for alpha, grad in zip(alphas, torch.autograd.grad(self.penalty(), alphas, allow_unused=True)):
@@ -104,6 +110,7 @@ class Bilevel:
             group["lr"] = lr
         self.w_optimizer.step()
         self.w_optimizer.zero_grad()
+        redraw(self.drawn)
         return WeightStep(loss.detach(), logits.detach(), norm)
 
     def _perturbed(self, train: Batch) -> AbstractContextManager[None]:
@@ -121,15 +128,19 @@ class Bilevel:
         return self.supernet.dropping(kept.to(train[0]) / (1.0 - prob))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of both optimisers and of the generator."""
+        """Return the state of both optimisers, of the generator, and of an architecture gradient that has one."""
+        remembered = {"arch_gradient": self.arch_gradient.state_dict()} if isinstance(self.arch_gradient, nn.Module) else {}
         return {
             "weights": self.w_optimizer.state_dict(),
             "arch": self.arch_optimizer.state_dict(),
             "generator": self.generator.get_state(),
+            **remembered,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore both optimisers and the generator."""
+        """Restore them."""
         self.w_optimizer.load_state_dict(state["weights"])
         self.arch_optimizer.load_state_dict(state["arch"])
         self.generator.set_state(state["generator"])
+        if isinstance(self.arch_gradient, nn.Module):
+            self.arch_gradient.load_state_dict(state["arch_gradient"])

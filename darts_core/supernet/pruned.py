@@ -8,18 +8,21 @@ import torch
 from torch import Tensor, nn
 
 from darts_core.supernet.kept import Kept
+from darts_core.supernet.sampled import Active
 
 
 class Pruned(nn.Module):
     """What is left of each cell type; an operation that is gone does not come back. Its state is in the ``state_dict``.
 
-    ``op_EO`` are the weights to begin with: where those of every edge sum to 1, what is left is scaled up to do so, too.
+    ``op_EO`` are the weights to begin with: where those of every edge sum to 1, what is left is scaled up to do so, too. ``offered`` says
+    what each edge begins with.
     """
 
-    def __init__(self, op_EO: Mapping[str, Tensor]) -> None:
+    def __init__(self, op_EO: Mapping[str, Tensor], offered: Mapping[str, Active]) -> None:
         super().__init__()
         self._rescales = all(bool((each.sum(-1) - 1.0).abs().max() < 1e-4) for each in op_EO.values())
-        self.kept = {name: Kept.all(*each.shape, rescales=self._rescales) for name, each in op_EO.items()}
+        self.kept = {name: Kept(operations=each.shape[1], left=offered[name], rescales=self._rescales) for name, each in op_EO.items()}
+        self._offered = self._count()
 
     def prune(self, op_EO: Mapping[str, Tensor], below: float) -> None:
         """Leave out what weighs less than ``below``, of each edge all but the heaviest at most."""
@@ -33,10 +36,11 @@ class Pruned(nn.Module):
             self.kept[cell_type] = kept
 
     def share(self) -> float:
-        """Return the share of all operations that is gone."""
-        rows = [row for kept in self.kept.values() for row in kept.left]
-        operations = next(iter(self.kept.values())).operations
-        return 1.0 - sum(map(len, rows)) / (len(rows) * operations)
+        """Return the share of the operations that is gone."""
+        return 1.0 - self._count() / self._offered
+
+    def _count(self) -> int:
+        return sum(len(row) for kept in self.kept.values() for row in kept.left)
 
     def get_extra_state(self) -> Tensor:
         """Return which operations are left, (cell types, E, O)."""

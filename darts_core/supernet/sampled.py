@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,13 +24,13 @@ class Weights:
     active: Active | None = None
     edge_E: Tensor | None = None  # noqa: N815
 
-    def spent(self) -> Tensor | Sequence[Tensor]:
-        """Return the weights of the operations that are computed: (E, K), or where K differs a tensor (K,) for each edge."""
+    def spent(self) -> Tensor:
+        """Return the weights of the operations that are computed, (E, K): K is that of the edge with most, and shorter rows are padded."""
         if self.active is None:
             return self.op_EO
-        if len({len(computed) for computed in self.active}) > 1:
-            return [row[list(computed)] for row, computed in zip(self.op_EO.unbind(), self.active)]
-        return self.op_EO.gather(1, torch.tensor(self.active, device=self.op_EO.device))
+        most = max(map(len, self.active))
+        padded = [(*own, *own[:1] * (most - len(own))) for own in self.active]
+        return self.op_EO.gather(1, torch.tensor(padded, device=self.op_EO.device))
 
 
 class Sampled(nn.Module):

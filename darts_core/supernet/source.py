@@ -47,7 +47,11 @@ class DroppedSource:
     def term(self, op: nn.Module, weight: Tensor) -> Term:
         """Return the term of the state itself, of each image so many times."""
         own, x = self._source.term(op, weight)
-        return own, x if isinstance(op, nn.Identity) else x * self._scale
+        if isinstance(op, nn.Identity):
+            return own, x
+        if not isinstance(x, Tensor):  # noted, to be computed with the whole edge
+            own, x = weight, op(self.x)
+        return own, x * self._scale
 
 
 def dropped(source: Source, scale_B: Tensor | None) -> Source:

@@ -16,10 +16,11 @@ from darts_core.supernet.backend import Backend, Reference
 from darts_core.supernet.cell import SearchCell
 from darts_core.supernet.kept import Kept
 from darts_core.supernet.mixed import MixedOp
-from darts_core.supernet.partial import check_width
+from darts_core.supernet.offer import EdgePrimitives, offers
+from darts_core.supernet.policy import Drawn, Joint, Policy, one_path
 from darts_core.supernet.pruned import Pruned
 from darts_core.supernet.recompute import recomputed
-from darts_core.supernet.sampled import Sampled, Weights, one_hot
+from darts_core.supernet.sampled import Sampled, Weights
 from darts_core.supernet.shape import CellShape
 
 Relaxation = Callable[[Tensor], Weights]
@@ -33,7 +34,8 @@ class Supernet(nn.Module):
     ``cell_types`` are those of the cells that ``frame`` sets, all of one ``shape``. ``relax`` turns ``alpha_EO`` into weights, ``mixed``
     says how an edge spends them; with ``relax_edges`` there is a ``beta_E`` for each cell type, too. Candidates see one of
     ``channel_proportion`` channels. Images from 8 to 224 pixels, odd sizes too. With ``auxiliary_skips`` every edge has a skip connection
-    more, outside alpha, weighed by the scalar ``auxiliary_weight`` (DARTS-, arXiv:2009.01027), which the search lets decay.
+    more, outside alpha, weighed by the scalar ``auxiliary_weight`` (DARTS-, arXiv:2009.01027), which the search lets decay. Where not all
+    ``primitives`` stand on every edge, ``edge_primitives`` names those of each; ``offers`` says so of every cell type.
     ``use`` chooses how it is computed; until then it is the published forward.
     """
 
@@ -61,6 +63,7 @@ class Supernet(nn.Module):
         auxiliary_skips: bool = False,
         cell_types: Sequence[str] = CELL_TYPES,
         frame: Frame | None = None,
+        edge_primitives: EdgePrimitives | None = None,
     ) -> None:
         super().__init__()
         self.primitives = tuple(primitives)
@@ -68,22 +71,16 @@ class Supernet(nn.Module):
         self.cell_types = tuple(cell_types)
         self.in_channels = in_channels
         self.relax_edges = relax_edges
-        check_width(init_channels, channel_proportion)
-        edges = len(shape.sources)
-        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(self.cell_types, (edges, len(self.primitives)))
-        if relax_edges is not None:
-            shapes |= {_of_edges(cell_type): (edges,) for cell_type in self.cell_types}
-        self.arch = ArchParameters(shapes, generator=generator)
-        self.relax = relax.fresh(generator) if isinstance(relax, Sampled) else relax
+        self.offers = offers(self.cell_types, self.primitives, edge_primitives, edges=len(shape.sources))
+        self.arch = ArchParameters(self._alpha_shapes(has_alphas=not isinstance(relax, Joint)), generator=generator)
+        self.relax = self._own(relax, generator)
         frame = DartsFrame() if frame is None else frame
         width = dict.fromkeys(self.cell_types, len(shape.concat))
         skeleton = frame.build(in_channels=in_channels, init_channels=init_channels, layers=layers, stem=stem, width=width)
         self.stem = skeleton.stem
+        cell = partial(SearchCell, self.primitives, shape, mixed=mixed, channel_proportion=channel_proportion)
         self.cells = nn.ModuleList(
-            SearchCell(self.primitives, shape, plan, mixed=mixed, channel_proportion=channel_proportion)
-            if isinstance(plan, CellPlan)
-            else plan.build()
-            for plan in skeleton.plans
+            cell(plan, edges=self.offers[plan.cell_type].names) if isinstance(plan, CellPlan) else plan.build() for plan in skeleton.plans
         )
         self.type_of_cell = [plan.cell_type if isinstance(plan, CellPlan) else None for plan in skeleton.plans]
         self.fits_inputs = all(plan.fits_inputs for plan in skeleton.plans if isinstance(plan, CellPlan))
@@ -94,6 +91,11 @@ class Supernet(nn.Module):
         self.backend: Backend = Reference()
         self.backend.prepare(self, torch.device("cpu"))
 
+    def _alpha_shapes(self, *, has_alphas: bool) -> dict[str, tuple[int, ...]]:
+        shapes = {name: own for offer in self.offers.values() for name, own in offer.shapes.items() if has_alphas}
+        beta = () if self.relax_edges is None else self.cell_types
+        return {**shapes, **{_of_edges(cell_type): (len(self.shape.sources),) for cell_type in beta}}
+
     def _add_auxiliary_skips(self, wanted: bool) -> None:
         self.auxiliary_weight: Tensor | None
         self.register_buffer("auxiliary_weight", torch.ones(()) if wanted else None)
@@ -102,7 +104,7 @@ class Supernet(nn.Module):
                 cell.add_auxiliary_skips()
 
     def use(self, backend: Backend, device: torch.device, *, is_lean: bool = False) -> None:
-        """Move to ``device`` and compute by ``backend``; ``is_lean`` keeps the cells' inputs alone for the backward pass."""
+        """Move to ``device`` and compute by ``backend``; ``is_lean`` keeps less for the backward pass and computes the rest again."""
         self.backend, self.is_lean = backend, is_lean
         self.__dict__.pop("_weights", None)
         backend.prepare(self, device)
@@ -110,31 +112,44 @@ class Supernet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (B, C_in, H, W) to logits (B, K)."""
-        weights = self._imposed or {cell_type: self.relax(self.arch.get(cell_type)) for cell_type in self.cell_types}
+        weights = self._imposed or self._relaxed()
         for kept in (None if self.pruned is None or self._is_path else self.pruned.kept, self._kept):
             if kept is not None:
                 weights = {cell_type: kept[cell_type].of(each) for cell_type, each in weights.items()}
         given = {cell_type: (each.spent(), self._edges(cell_type, each.edge_E)) for cell_type, each in weights.items()}
         states = self._enter(self.stem(x))
         is_lean = self.is_lean and torch.is_grad_enabled()
+        forgetful = self.backend.forgetting_edges() if is_lean else None
+        is_forgotten = is_lean and forgetful is None  # cells as wholes
         for number, (cell_type, cell) in enumerate(zip(self.type_of_cell, self.cells), start=1):
             if cell_type is None:
-                states = [recomputed(cell, cell, states[-1]) if is_lean else cell(states[-1])]
+                states = [recomputed([cell], cell, states[-1]) if is_lean else cell(states[-1])]
                 continue
             compute = partial(
                 cell,
-                backend=self.backend,
+                backend=forgetful or self.backend,
                 is_last=number == len(self.cells),
                 active=weights[cell_type].active,
                 auxiliary=self.auxiliary_weight,
                 paths=None if self._paths is None else self._paths[number - 1],
             )
             inputs = (states, *given[cell_type])
-            states = [*states[1:], recomputed(cell, compute, *inputs) if is_lean else compute(*inputs)]
+            states = [*states[1:], recomputed([cell], compute, *inputs) if is_forgotten else compute(*inputs)]
         return self.classifier(pooled(self.head(states[-1])))
 
+    def _own(self, relax: Relaxation, generator: torch.Generator) -> Relaxation:
+        if isinstance(relax, Joint):
+            return relax.fitted(self.offers, self.shape, generator=generator)
+        return relax.fresh(generator) if isinstance(relax, Sampled) else relax
+
+    def _relaxed(self) -> Mapping[str, Weights]:
+        if isinstance(self.relax, Joint):
+            return self.relax.together()
+        return {cell_type: offer.relaxed(self.arch.get, self.relax) for cell_type, offer in self.offers.items()}
+
     @contextmanager
-    def _imposing(self, weights: Mapping[str, Weights]) -> Iterator[None]:
+    def imposing(self, weights: Mapping[str, Weights]) -> Iterator[None]:
+        """Within, forward passes spend ``weights`` of each cell type, whatever alpha says."""
         before, self._imposed = self._imposed, weights
         try:
             yield
@@ -143,7 +158,7 @@ class Supernet(nn.Module):
 
     def weighing(self, op_EO: Mapping[str, Tensor]) -> AbstractContextManager[None]:
         """Within, forward passes weigh the operations of each cell type by ``op_EO``, whatever alpha says."""
-        return self._imposing({cell_type: Weights(weights) for cell_type, weights in op_EO.items()})
+        return self.imposing({cell_type: Weights(weights, self.offers[cell_type].active) for cell_type, weights in op_EO.items()})
 
     @contextmanager
     def keeping(self, kept: Mapping[str, Kept]) -> Iterator[None]:
@@ -168,7 +183,7 @@ class Supernet(nn.Module):
         """Within, forward passes compute the operations of ``genotype`` alone, each with weight 1, pruned ones, too."""
         before, self._is_path = self._is_path, True
         try:
-            with self._imposing({cell_type: self.path(genotype, cell_type) for cell_type in self.cell_types}):
+            with self.imposing({cell_type: self.path(genotype, cell_type) for cell_type in self.cell_types}):
                 yield
         finally:
             self._is_path = before
@@ -176,19 +191,11 @@ class Supernet(nn.Module):
     def path(self, genotype: Genotype, cell_type: str) -> Weights:
         """Return 1 for the operation on each edge of a genotype's cell; edges that it lacks weigh nothing, by the cheapest operation."""
         chosen = {(edge.src, dst): self.primitives.index(edge.op) for dst, edge in genotype.cell(cell_type).edges}
-        active = tuple((chosen.get(ends, self.idle),) for ends in self.shape.sources)
-        alpha_EO = self.arch.get(cell_type).detach()
-        kept_E = torch.tensor([float(ends in chosen) for ends in self.shape.sources]).to(alpha_EO)
-        return Weights(one_hot(active, alpha_EO) * kept_E.unsqueeze(1), active, kept_E)
-
-    @property
-    def idle(self) -> int:
-        """The number of the operation that is computed where none is wanted: the cheapest."""
-        return next((o for name in ("none", "skip_connect") for o, own in enumerate(self.primitives) if own == name), 0)
+        return one_path(chosen, offer=self.offers[cell_type], shape=self.shape, like=self.classifier.weight)
 
     def start_pruning(self) -> None:
         """Keep account of operations that are not computed any more: none so far."""
-        self.pruned = Pruned(self.mixture())
+        self.pruned = Pruned(self.mixture(), {cell_type: offer.ops for cell_type, offer in self.offers.items()})
 
     def _edges(self, cell_type: str, scale_E: Tensor | None = None) -> Tensor | None:
         if self.relax_edges is None:
@@ -213,20 +220,38 @@ class Supernet(nn.Module):
             self.backend = backend
 
     def op_alphas(self) -> dict[str, Tensor]:
-        """Return the operations' ``alpha_EO`` of each cell type."""
-        return {cell_type: self.arch.get(cell_type) for cell_type in self.cell_types}
+        """Return the operations' ``alpha_EO`` by name: one of each cell type, or where its edges differ in number, several (``Offer``).
+
+        There are none where the relaxation has parameters of its own.
+        """
+        if isinstance(self.relax, Joint):
+            return {}
+        return {rows.name: self.arch.get(rows.name) for offer in self.offers.values() for rows in offer.rows}
+
+    def drawn(self) -> Drawn:
+        """Return an architecture that the relaxation, a policy, draws."""
+        assert isinstance(self.relax, Policy)
+        return self.relax.draw(self.op_alphas(), self.offers)
 
     def op_weights(self) -> dict[str, Tensor]:
-        """Return what the relaxation makes of alpha, ``op_EO`` of each cell type; where weights are drawn, the expected ones."""
+        """Return what the relaxation makes of alpha, ``op_EO`` of each cell type; where weights are drawn, the expected ones.
+
+        An operation that an edge does not offer weighs 0 there.
+        """
+        if isinstance(self.relax, Joint):
+            return self.relax.marginals()
         expected = self.relax.expected if isinstance(self.relax, Sampled) else lambda alpha_EO: self.relax(alpha_EO).op_EO
-        weights = {cell_type: expected(alpha_EO) for cell_type, alpha_EO in self.op_alphas().items()}
+        weights = {
+            cell_type: offer.spread([expected(self.arch.get(rows.name)) for rows in offer.rows]) for cell_type, offer in self.offers.items()
+        }
         if self.pruned is None:
             return weights
         return {cell_type: self.pruned.kept[cell_type].of(Weights(op_EO)).op_EO for cell_type, op_EO in weights.items()}
 
     def arch_parameters(self) -> list[nn.Parameter]:
         """Return the architecture parameters, which only the arch step moves."""
-        return list(self.arch.parameters())
+        own = self.relax.parameters() if isinstance(self.relax, Joint) else ()
+        return [*self.arch.parameters(), *own]
 
     def weights(self) -> dict[str, nn.Parameter]:
         """Return every other parameter by name: what the weight step moves, decays and clips.
@@ -238,7 +263,7 @@ class Supernet(nn.Module):
     @cached_property
     def _weights(self) -> list[tuple[str, nn.Module, str]]:
         """Name, module and the module's name for it of each weight: to walk thousands of modules takes as long as a small cell."""
-        names = [name for name, _ in self.named_parameters() if not name.startswith("arch.")]
+        names = [name for name, _ in self.named_parameters() if not name.startswith(("arch.", "relax."))]
         return [(name, self.get_submodule(owner), own) for name in names for owner, _, own in [name.rpartition(".")]]
 
     def mixture(self) -> dict[str, Tensor]:

@@ -81,11 +81,12 @@ def test_an_architecture_is_computed_whole_whatever_is_gone():
 
 def test_what_is_gone_stays_gone_and_the_heaviest_stays():
     op_EO = {"normal": torch.tensor([[0.2, 0.3, 0.5], [0.4, 0.3, 0.3]])}
-    pruned = Pruned(op_EO)
+    offered = {"normal": ((0, 1, 2), (0, 1, 2))}
+    pruned = Pruned(op_EO, offered)
     pruned.prune({"normal": torch.tensor([[0.2, 0.7999, 0.0001], [0.0001, 0.0002, 0.0003]])}, 1e-3)
     pruned.prune(op_EO, 1e-3)
     assert pruned.kept["normal"].left == ((0, 1), (2,))
-    other = Pruned(op_EO)
+    other = Pruned(op_EO, offered)
     other.load_state_dict(pruned.state_dict())
     assert other.kept == pruned.kept
 
