@@ -30,6 +30,7 @@ from darts_core.engine.loop import (
 )
 from darts_core.engine.placing import advice
 from darts_core.engine.rank_disorder import RankProbe, require_probe
+from darts_core.engine.rollback import Clock, Rollback
 from darts_core.engine.selection import selected
 from darts_core.engine.watch import cell_metrics, collapse_warning, is_collapsed, ranking, stable_epochs
 from darts_core.genotype import Cell, Genotype
@@ -151,6 +152,7 @@ def search(
         course.begin(None if state is None else state["course"])
     supernet, bilevel = course.supernet, course.bilevel
     memory_format = supernet.backend.memory_format(device)
+    rollback = Rollback(bilevel)
     usable = space.shape.choosable(supernet.primitives)
     history: list[Row] = []
     alphas: list[Row] = []
@@ -163,6 +165,7 @@ def search(
         for part, saved in zip(data.streams(), state["streams"], strict=True):
             part.load_state_dict(saved)
         history, alphas, costs, ranks, done = (state[name] for name in ("history", "alphas", "costs", "ranks", "epoch"))
+        rollback.load_state_dict(state["rollback"])
     reporter = Progress("search", cfg.epochs, mode=progress, done=done)
     with memory_advice(advice(supernet, method)), EpochCost(device) as cost:
 
@@ -170,11 +173,18 @@ def search(
             return cost.waiting(to_device(batches, device, memory_format))
 
         valid = placed(data.valid)
-        for epoch in range(done, cfg.epochs):
-            if course.is_last and epoch > course.span.first and why_stop(method.stop, history) is not None:
-                break
+        for epoch in (clock := Clock(done, cfg.epochs)):
+            if course.is_last and epoch > course.span.first and (reason := why_stop(method.stop, history)) is not None:
+                if (back := rollback.restart(history)) is None:
+                    break
+                LOG.info("search: %s.", reason)
+                history = history[:back]
+                alphas, ranks = ([row for row in rows if row["epoch"] <= back] for rows in (alphas, ranks))
+                reporter.done = clock.next = back
+                continue
             if course.advance(epoch):
                 supernet, bilevel = course.supernet, course.bilevel
+                rollback = Rollback(bilevel)
                 memory_format = supernet.backend.memory_format(device)
                 valid = placed(data.valid)
             bilevel.start_epoch(epoch)
@@ -188,6 +198,7 @@ def search(
                 what=f"The loss of epoch {epoch + 1}",
                 advice="Lower search.lr or search.arch_lr.",
             )
+            row |= bilevel.prune()
             row["valid_loss"], row["valid_acc"] = assess(supernet, placed(data.held_out))
             mixture = supernet.mixture()
             row |= {
@@ -198,12 +209,13 @@ def search(
                 **cell_metrics(_derive(supernet, method, space, mixture), space),
                 "stable_epochs": stable_epochs(history, before, ranking(mixture, usable), is_still=is_still),
             }
+            row |= rollback.row()
             row["collapsed"] = int(is_collapsed([*history, row]))
             if len(method.phases) > 1:
                 row["phase"] = course.number + 1
             if method.penalties:
                 row["penalty"] = float(bilevel.penalty().detach())
-            if cfg.hessian_every and (epoch + 1) % cfg.hessian_every == 0:
+            if (every := cfg.hessian_every or method.hessian_every) and (epoch + 1) % every == 0:
                 row["hessian"] = _curvature(supernet, next(placed(data.held_out)))
             if probe is not None and probe.is_due(epoch + 1):
                 found, compared = probe.compare(supernet, epoch + 1, device=device, memory_format=memory_format)
@@ -213,6 +225,7 @@ def search(
             if (warning := collapse_warning(history)) is not None:
                 LOG.warning("search: %s", warning)
             alphas += alpha_rows(epoch + 1, mixture, space.edge_names, supernet.primitives)
+            rollback.note(history)
             costs.append({"epoch": epoch + 1, **cost.lap()})
             if checkpoint is not None:
                 checkpoint.save(
@@ -227,14 +240,18 @@ def search(
                         "alphas": alphas,
                         "costs": costs,
                         "ranks": ranks,
+                        "rollback": rollback.state_dict(),
                     },
                 )
             row |= {name: value for name, value in costs[-1].items() if name != "epoch"}
             log(row, epoch + 1)
             reporter.epoch({name: row[name] for name in SHOWN})
+        if (back := rollback.go_back(history)) is not None:
+            LOG.info("search: takes the architecture of epoch %d.", back)
         if method.select is None:
             op_weights, selection = supernet.mixture(), None
         else:
+            _set_temperature(supernet, method, len(history) - 1, cfg.epochs)  # a resumed search may have had no epoch
             op_weights = selected(bilevel, course.space, train=data.train, valid=valid, held_out=data.held_out, place=placed)
             selection = cost.lap()
     reporter.close()

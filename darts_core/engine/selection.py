@@ -34,6 +34,7 @@ def selected(
     """
     supernet, method, cfg = bilevel.supernet, bilevel.method, bilevel.cfg
     assert method.select is not None
+    bilevel.start_epoch(cfg.epochs)  # nothing is left of what fades along the search
     few = None if method.select.batches is None else [next(valid) for _ in range(method.select.batches)]
     tuning: list[Bilevel] = []
 

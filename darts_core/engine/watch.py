@@ -81,5 +81,5 @@ def collapse_warning(history: Sequence[Row]) -> str | None:
     return (
         f"the search has collapsed: for {COLLAPSED_EPOCHS} epochs at least {COLLAPSED_SHARE:.0%} of the derived {cell} cell's operations "
         f"have had no parameters (in epoch {row['epoch']}: {_share(row):.0%}, {row[f'skips_{cell}']} skip connections). "
-        "Try fewer search.epochs, a lower search.arch_lr, or another method.name: darts_plus, darts_minus, beta_darts, smooth_darts."
+        "Try fewer search.epochs, a lower search.arch_lr, or another method.name: darts_plus, robust_darts, darts_minus, beta_darts."
     )

@@ -12,11 +12,13 @@ from torch.optim import Optimizer
 
 from darts_core.config import SearchConfig
 from darts_core.search.bilevel import ARCH_GRADIENTS, ArchGradient, Exact, FirstOrder, Still, Unrolled
+from darts_core.search.curvature import AdaptiveDecay
 from darts_core.search.derive import DeriveRule, strongest_edges
+from darts_core.search.missed import MostMissed
 from darts_core.search.penalties import Penalty
 from darts_core.search.perturb import Perturbation
 from darts_core.search.phases import Phase, spans
-from darts_core.search.ranges import at_least
+from darts_core.search.ranges import at_least, in_range
 from darts_core.search.reinforce import Reinforce
 from darts_core.search.relax import softmax_edges
 from darts_core.search.select import Selection
@@ -50,6 +52,10 @@ class Method:
     ``stop`` ends the search; ``derive`` makes the genotype. ``temperature`` is that of a relaxation that draws, by the epoch. ``select``
     chooses an architecture after the last epoch, where alpha does not. With several ``phases``, among which the epochs are divided evenly,
     the supernet is made again where one begins; ``warmup_epochs`` are then those of each, and ``stop`` is looked at in the last one alone.
+    ``restart`` says how a search goes on after a rise of the curvature, which is measured every ``hessian_every`` epochs where
+    ``search.hessian_every`` is 0. The weights decay by ``weight_decay_factor`` times ``search.weight_decay``; paths are dropped in weight
+    steps with a probability that grows to ``drop_path_prob``. Operations that weigh less than ``prune_below`` after an epoch are not
+    computed any more.
     """
 
     relax: Relaxation
@@ -69,6 +75,11 @@ class Method:
     temperature: Schedule | None = None
     select: Selection | None = None
     phases: tuple[Phase, ...] = (Phase(),)
+    restart: AdaptiveDecay | None = None
+    hessian_every: int = 0
+    weight_decay_factor: float = 1.0
+    drop_path_prob: float = 0.0
+    prune_below: float | None = None
 
     @property
     def drops_skips(self) -> bool:
@@ -123,6 +134,13 @@ class Method:
                 for alpha in supernet.arch_parameters():
                     alpha.copy_(self.start(alpha))
         self.bring_back(supernet)
+        if self.prune_below is not None:
+            if self.prune_below >= 1.0 / len(space.primitives):
+                raise ValueError(
+                    f"method.prune_below must be less than {1.0 / len(space.primitives):g}, with which {len(space.primitives)} primitives "
+                    f"begin. Got {self.prune_below:g}."
+                )
+            supernet.start_pruning()
         return supernet
 
     @torch.no_grad()
@@ -141,28 +159,30 @@ def with_parts(
     edge_weights: bool | None = None,
     warmup_epochs: int | None = None,
     stable_epochs: int | None = None,
+    selection: Literal["perturbation"] | None = None,
+    tune_epochs: int | None = None,
+    prune_below: float | None = None,
 ) -> Method:
     """Return ``method`` with these parts in the place of its own; null leaves a part as it is. They are options of every method.
 
     ``arch_gradient`` names the gradient of alpha; ``channel_proportion`` lets one channel in so many through the candidates and
     ``edge_weights`` gives edges a softmax of their own (both PC-DARTS, arXiv:1907.05737); ``warmup_epochs`` are those in which the weights
     move alone; the search also ends once the order of the operations has been the same on every edge for ``stable_epochs`` epochs.
+    ``selection`` chooses the architecture after the last epoch, ``perturbation`` as in DARTS-PT (arXiv:2108.04392), with ``tune_epochs``
+    epochs (null: 5) between two decisions. Operations that weigh less than ``prune_below`` after an epoch are not computed any more.
     """
     parts: dict[str, Any] = {}
-    given = {"arch_gradient": arch_gradient, "warmup_epochs": warmup_epochs, "stable_epochs": stable_epochs}
+    given = {
+        "arch_gradient": arch_gradient,
+        "warmup_epochs": warmup_epochs,
+        "stable_epochs": stable_epochs,
+        "prune_below": prune_below,
+    }
     if isinstance(method.arch_gradient, Still) and any(value is not None for value in given.values()):
         named = ", ".join(f"method.{name}" for name, value in given.items() if value is not None)
-        raise ValueError(f"{named}: leave it out, for this method never moves alpha, and chooses among drawn architectures in the end.")
+        raise ValueError(f"{named}: leave it out, for this method never moves alpha, and chooses by the shared weights in the end.")
     if arch_gradient is not None:
-        if not isinstance(method.arch_gradient, FirstOrder | Unrolled | Exact):
-            raise ValueError(f"method.arch_gradient: leave it out, for this method has a gradient of its own. Got '{arch_gradient}'.")
-        if arch_gradient != "first" and method.draws:
-            raise ValueError(
-                "method.arch_gradient must be first where each forward pass draws anew, weights of the operations or values on "
-                "skip connections that are left out: the second order compares passes that differ in the network's weights alone. "
-                f"Got '{arch_gradient}'."
-            )
-        parts["arch_gradient"] = ARCH_GRADIENTS.build(arch_gradient)
+        parts["arch_gradient"] = _gradient(method, arch_gradient)
     if channel_proportion is not None:
         if any(phase.channel_proportion is not None for phase in method.phases):
             raise ValueError(f"method.channel_proportion: leave it out, for the phases have their own. Got {channel_proportion}.")
@@ -175,17 +195,62 @@ def with_parts(
         parts["warmup_epochs"] = at_least(0, "warmup_epochs", warmup_epochs)
     if stable_epochs is not None:
         parts["stop"] = (*method.stop, StableRanking(at_least(1, "stable_epochs", stable_epochs)))
+    if prune_below is not None:
+        parts["prune_below"] = _limit(method, prune_below)
+    if (select := _selection(method, selection, tune_epochs)) is not None:
+        parts["select"] = select
     return replace(method, **parts)
 
 
+def _gradient(method: Method, name: str) -> ArchGradient:
+    if not isinstance(method.arch_gradient, FirstOrder | Unrolled | Exact):
+        raise ValueError(f"method.arch_gradient: leave it out, for this method has a gradient of its own. Got '{name}'.")
+    if name != "first" and method.draws:
+        raise ValueError(
+            "method.arch_gradient must be first where each forward pass draws anew, weights of the operations or values on "
+            "skip connections that are left out: the second order compares passes that differ in the network's weights alone. "
+            f"Got '{name}'."
+        )
+    return ARCH_GRADIENTS.build(name)
+
+
+def _limit(method: Method, below: float) -> float:
+    if isinstance(method.relax, Sampled) or method.project is not None:
+        raise ValueError(
+            "method.prune_below: leave it out, for this method draws its weights or keeps them on the simplex, and what is light may grow "
+            f"again. Got {below:g}."
+        )
+    return in_range(below, "prune_below", above=0.0, below=1.0)
+
+
+def _selection(method: Method, selection: str | None, tune_epochs: int | None) -> Selection | None:
+    if selection is None:
+        if tune_epochs is not None:
+            raise ValueError(
+                f"method.tune_epochs has an effect with method.selection: perturbation alone. Set it to null. Got {tune_epochs}."
+            )
+        return None
+    if method.select is not None:
+        raise ValueError(f"method.selection: leave it out, for this method has a selection of its own. Got '{selection}'.")
+    return MostMissed(tune_epochs=5 if tune_epochs is None else at_least(0, "tune_epochs", tune_epochs))
+
+
 def check_warmup(method: Method, cfg: SearchConfig) -> None:
-    """Raise ``ValueError`` where alpha would never move although it should, or where its curvature is asked for although it never does."""
+    """Raise ``ValueError`` where alpha would never move although it should, or where something is asked for that would never happen."""
     if cfg.hessian_every and isinstance(method.arch_gradient, Still):
         raise ValueError(f"search.hessian_every must be 0 with a method that never moves alpha. Got {cfg.hessian_every}.")
     if cfg.hessian_every and isinstance(method.relax, Joint):
         raise ValueError(
             f"search.hessian_every must be 0 with a method that has a controller in the place of alpha. Got {cfg.hessian_every}."
         )
+    decay = cfg.weight_decay * method.weight_decay_factor
+    if method.restart is not None and not method.restart.can_raise(decay):
+        raise ValueError(
+            f"method.adaptive must be false where search.weight_decay times method.weight_decay_factor is 0 or more than "
+            f"{method.restart.limit / method.restart.factor:g}: there is nothing to raise. Got {decay:g}."
+        )
+    if method.weight_decay_factor != 1.0 and cfg.weight_decay == 0.0:
+        raise ValueError(f"method.weight_decay_factor must be 1 where search.weight_decay is 0. Got {method.weight_decay_factor:g}.")
     if (shortest := min(span.epochs for span in spans(method.phases, cfg.epochs))) <= method.warmup_epochs:
         where = (
             "" if len(method.phases) == 1 else f" at the start of each of {len(method.phases)} phases (the shortest has {shortest} epochs)"

@@ -42,7 +42,8 @@ class Bilevel:
         self.method = method
         self.cfg = cfg
         self.w = list(supernet.weights().values())
-        self.w_optimizer = sgd(self.w, lr=cfg.lr, momentum=cfg.momentum, weight_decay=cfg.weight_decay)
+        decay = cfg.weight_decay * method.weight_decay_factor
+        self.w_optimizer = sgd(self.w, lr=cfg.lr, momentum=cfg.momentum, weight_decay=decay)
         remembers = isinstance(method.arch_gradient, nn.Module)
         self.arch_gradient = copy.deepcopy(method.arch_gradient) if remembers else method.arch_gradient
         self.arch_optimizer = method.arch_optimizer(supernet.arch_parameters(), cfg.arch_lr, cfg.arch_weight_decay)
@@ -71,6 +72,24 @@ class Bilevel:
             arch=(earlier.arch_optimizer, self.arch_optimizer),
         )
 
+    @property
+    def weight_decay(self) -> float:
+        """The weight decay of the weights."""
+        return float(self.w_optimizer.param_groups[0]["weight_decay"])
+
+    @weight_decay.setter
+    def weight_decay(self, value: float) -> None:
+        for group in self.w_optimizer.param_groups:
+            group["weight_decay"] = value
+
+    def prune(self) -> dict[str, float]:
+        """Leave out what has become too light, where the method does so; return the share that is gone, ``pruned``, for the log."""
+        pruned, below = self.supernet.pruned, self.method.prune_below
+        if pruned is None or below is None:
+            return {}
+        pruned.prune(self.supernet.mixture(), below)
+        return {"pruned": pruned.share()}
+
     def penalty(self) -> Tensor:
         """Return what the method's penalties add to the validation loss now, a scalar."""
         values = [penalty(self.supernet, self.progress) for penalty in self.method.penalties]
@@ -81,7 +100,7 @@ class Bilevel:
 
         Return the validation loss, without penalties.
         """
-        inner = InnerStep(lr=lr, momentum=self.cfg.momentum, weight_decay=self.cfg.weight_decay, optimizer=self.w_optimizer)
+        inner = InnerStep(lr=lr, momentum=self.cfg.momentum, weight_decay=self.weight_decay, optimizer=self.w_optimizer)
         loss = self.arch_gradient(self.supernet, F.cross_entropy, train=train, valid=valid, inner=inner)
         if self.method.penalties:
             alphas = self.supernet.arch_parameters()
@@ -95,7 +114,7 @@ class Bilevel:
 
     def weight_step(self, train: Batch, *, lr: float) -> WeightStep:
         """Move the weights by their clipped gradient on ``train``; alpha stands still and takes no part in the norm."""
-        with frozen(self.supernet.arch_parameters()), self._perturbed(train):
+        with frozen(self.supernet.arch_parameters()), self._perturbed(train), self._dropping(train):
             logits = self.supernet(train[0])
             loss = F.cross_entropy(logits, train[1])
             # What a sampled path leaves out has no gradient, and so stands still.
@@ -114,6 +133,14 @@ class Bilevel:
             return nullcontext()
         point = self.method.perturb(self.supernet, F.cross_entropy, train, progress=self.progress, generator=self.generator)
         return self.supernet.weighing(point)
+
+    def _dropping(self, train: Batch) -> AbstractContextManager[None]:
+        prob = self.method.drop_path_prob * self.progress
+        if prob == 0.0:
+            return nullcontext()
+        sizes = (len(self.supernet.cells), len(self.supernet.shape.sources), len(train[1]))
+        kept = torch.rand(sizes, generator=self.generator) < 1.0 - prob
+        return self.supernet.dropping(kept.to(train[0]) / (1.0 - prob))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of both optimisers, of the generator, and of an architecture gradient that has one."""

@@ -193,17 +193,22 @@ class Native(Eager):
 
 
 class Compiled(Eager):
-    """Eager, with an edge's convolutions by functions from ``torch.compile``, one a shape; ``compiles=False`` leaves them as they stand."""
+    """Eager, with an edge's convolutions by functions from ``torch.compile``, one a shape; ``compiles=False`` leaves them as they stand.
+
+    So are batches of fewer than ``least_batch`` images: an epoch's last ones, which else would be compiled for where they come first, and
+    in a resumed search they may not.
+    """
 
     name: ClassVar[str] = "compiled"
 
-    def __init__(self, *, compiles: bool = True, forgets: bool = False) -> None:
+    def __init__(self, *, compiles: bool = True, least_batch: int = 1, forgets: bool = False) -> None:
         super().__init__(forgets=forgets)
         self.compiles = compiles
+        self.least_batch = least_batch
 
     def source(self, x: Any) -> Any:
         """Return a state that notes what its edges want of it."""
-        return CompiledSource(x, compiles=self.compiles)
+        return CompiledSource(x, compiles=self.compiles and x.shape[0] >= self.least_batch)
 
     def total(self, terms: Iterable[Any]) -> Any:
         """Return the sum, edge by edge."""

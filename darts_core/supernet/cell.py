@@ -17,7 +17,7 @@ from darts_core.supernet.sampled import Active
 from darts_core.supernet.shape import CellShape
 from darts_core.supernet.shared import POOLS
 from darts_core.supernet.skip_dropout import Dropout, DroppedSkip
-from darts_core.supernet.source import Term
+from darts_core.supernet.source import Term, dropped
 
 
 def candidate(name: str, channels: int, *, stride: int, normalises_pools: bool = True) -> nn.Module:
@@ -102,18 +102,21 @@ class SearchCell(nn.Module):
         auxiliary: Tensor | None = None,
         active: Active | None = None,
         dropout: Dropout = (0.0, 0),
+        paths: Tensor | None = None,
     ) -> Tensor:
         """Return the joined nodes; ``weight_EO`` weighs the ``active`` operations of each edge (a row an edge), ``edge_E`` the edges.
 
         A cell that fits its inputs takes them as ``backend`` hands them on, any other as they are, and so it leaves its output.
-        ``auxiliary`` (a scalar) weighs the skip connections outside alpha, where there are any; ``dropout`` is that of those within. A
-        layer of a chain is given what all layers are, and takes its own.
+        ``auxiliary`` (a scalar) weighs the skip connections outside alpha, where there are any; ``dropout`` is that of those within.
+        ``paths`` (E, B) multiplies what the candidates of each edge make of each image, identities excepted; kernels that compute whole
+        edges then stand back. A layer of a chain is given what all layers are, and takes its own.
         """
         self._set_dropout(*dropout)
+        backend = backend if paths is None else backend.differentiable_twice()
         if self.row is not None:
             own = slice(self.row, self.row + 1)
             weight_EO, edge_E = weight_EO[own], None if edge_E is None else edge_E[own]
-            active = None if active is None else active[own]
+            active, paths = None if active is None else active[own], None if paths is None else paths[own]
         if edge_E is not None:
             weight_EO = weight_EO * edge_E.unsqueeze(1)
         skips = self._skips(auxiliary, edge_E)
@@ -121,15 +124,15 @@ class SearchCell(nn.Module):
         if self.fits_inputs:
             inputs = [backend.preprocess(block, s) for block, s in zip((self.preprocess0, self.preprocess1), inputs)]
         if self.channel_proportion > 1:
-            return self._partial(inputs, weight_EO, edge_E, skips, backend=backend, is_last=is_last, active=active)
+            return self._partial(inputs, weight_EO, edge_E, skips, backend=backend, is_last=is_last, active=active, paths=paths)
         states = [backend.source(x) for x in inputs]
-        edges = zip(self._computed(active, weight_EO), skips)
+        edges = zip(self._computed(active, weight_EO), skips, self._scales(paths))
         for node, srcs in enumerate(self.shape.incoming):
             states = self.halvings.of(node, states, lambda halve, state: backend.source(halve(state.x)))
             terms: list[Term] = []
             for src in srcs:
-                (edge, weight_O), skip = next(edges)
-                terms.extend(self.mixed(edge, states[src], weight_O))
+                (edge, weight_O), skip, scale_B = next(edges)
+                terms.extend(self.mixed(edge, dropped(states[src], scale_B), weight_O))
                 if skip is not None:
                     terms.append(states[src].term(*skip))
             states.append(backend.source(backend.total(terms)))
@@ -146,6 +149,9 @@ class SearchCell(nn.Module):
             return [None] * len(self.edges)
         weights = [auxiliary] * len(self.edges) if edge_E is None else (auxiliary * edge_E).unbind()
         return list(zip(self.auxiliary_skips, weights))
+
+    def _scales(self, paths: Tensor | None) -> Sequence[Tensor | None]:
+        return [None] * len(self.edges) if paths is None else paths.unbind()
 
     def _computed(self, active: Active | None, weight_EO: Tensor) -> Iterator[tuple[Edge, Tensor]]:
         """Yield the candidates of each edge that are computed, and their weights."""
@@ -167,17 +173,18 @@ class SearchCell(nn.Module):
         backend: Backend,
         is_last: bool,
         active: Active | None,
+        paths: Tensor | None,
     ) -> Tensor:
         states = [PartialState(x, backend, self.channel_proportion) for x in inputs]
         passing_E = weight_EO.new_ones(len(self.edges)) if edge_E is None else edge_E
-        edges = zip(self._computed(active, weight_EO), passing_E.unbind(), skips)
+        edges = zip(self._computed(active, weight_EO), passing_E.unbind(), skips, self._scales(paths))
         for node, srcs in enumerate(self.shape.incoming):
             states = self.halvings.of(node, states, lambda halve, state: PartialState(halve(state.x), backend, self.channel_proportion))
             terms: list[Term] = []
             passing: list[Term] = []
             for src in srcs:
-                (edge, weight_O), weight, skip = next(edges)
-                terms.extend(self.mixed(edge, states[src].active, weight_O))
+                (edge, weight_O), weight, skip, scale_B = next(edges)
+                terms.extend(self.mixed(edge, dropped(states[src].active, scale_B), weight_O))
                 if skip is not None:
                     terms.append(states[src].active.term(*skip))
                 passing.append((weight, states[src].rest(stride=self._stride(src))))

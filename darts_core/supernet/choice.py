@@ -56,7 +56,8 @@ def choose_backend(
     refused: list[str] = []
     fell_back = False
     for name in NATIVE if wanted == "auto" and device.type == "cpu" and operations >= LONG_JOB else LADDERS[wanted]:
-        backend, because = BACKENDS[name](), f", for {'; '.join(refused)}" if refused else ""
+        backend: Backend = Compiled(least_batch=batch) if name == "compiled" else BACKENDS[name]()
+        because = f", for {'; '.join(refused)}" if refused else ""
         try:
             if name in ("native", "compiled"):
                 _check_operations(supernet)

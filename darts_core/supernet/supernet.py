@@ -17,7 +17,8 @@ from darts_core.supernet.cell import SearchCell
 from darts_core.supernet.kept import Kept
 from darts_core.supernet.mixed import MixedOp
 from darts_core.supernet.offer import EdgePrimitives, offers
-from darts_core.supernet.policy import Drawn, Joint, Policy, cheapest, one_path
+from darts_core.supernet.policy import Drawn, Joint, Policy, one_path
+from darts_core.supernet.pruned import Pruned
 from darts_core.supernet.recompute import recomputed
 from darts_core.supernet.sampled import Sampled, Weights
 from darts_core.supernet.shape import CellShape
@@ -41,6 +42,9 @@ class Supernet(nn.Module):
 
     _imposed: Mapping[str, Weights] | None = None
     _kept: Mapping[str, Kept] | None = None
+    _paths: Tensor | None = None
+    _is_path = False
+    is_lean = False
 
     def __init__(
         self,
@@ -85,8 +89,8 @@ class Supernet(nn.Module):
         self.classifier = nn.Linear(skeleton.channels, num_classes)
         self._add_auxiliary_skips(auxiliary_skips)  # last, so that all other weights are drawn alike without them
         self.skip_dropout: SkipDropout | None = None
+        self.pruned: Pruned | None = None
         self.backend: Backend = Reference()
-        self.is_lean = False
         self.backend.prepare(self, torch.device("cpu"))
 
     def _alpha_shapes(self, *, has_alphas: bool) -> dict[str, tuple[int, ...]]:
@@ -118,8 +122,9 @@ class Supernet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map images (B, C_in, H, W) to logits (B, K)."""
         weights = self._imposed or self._relaxed()
-        if self._kept is not None:
-            weights = {cell_type: self._kept[cell_type].of(each) for cell_type, each in weights.items()}
+        for kept in (None if self.pruned is None or self._is_path else self.pruned.kept, self._kept):
+            if kept is not None:
+                weights = {cell_type: kept[cell_type].of(each) for cell_type, each in weights.items()}
         given = {cell_type: (each.spent(), self._edges(cell_type, each.edge_E)) for cell_type, each in weights.items()}
         states = self._enter(self.stem(x))
         is_lean = self.is_lean and torch.is_grad_enabled()
@@ -137,6 +142,7 @@ class Supernet(nn.Module):
                 active=weights[cell_type].active,
                 auxiliary=self.auxiliary_weight,
                 dropout=(rate, seed + number * len(self.shape.sources)),
+                paths=None if self._paths is None else self._paths[number - 1],
             )
             inputs = (states, *given[cell_type])
             states = [*states[1:], recomputed([cell], compute, *inputs) if is_forgotten else compute(*inputs)]
@@ -174,19 +180,33 @@ class Supernet(nn.Module):
         finally:
             self._kept = before
 
-    def only(self, genotype: Genotype) -> AbstractContextManager[None]:
-        """Within, forward passes compute the operations of ``genotype`` alone, each with weight 1."""
-        return self.imposing({cell_type: self.path(genotype, cell_type) for cell_type in self.cell_types})
+    @contextmanager
+    def dropping(self, scale_CEB: Tensor) -> Iterator[None]:
+        """Within, whatever each edge of each cell adds but the state as it is, is multiplied by a number for each image of the batch."""
+        before, self._paths = self._paths, scale_CEB
+        try:
+            yield
+        finally:
+            self._paths = before
+
+    @contextmanager
+    def only(self, genotype: Genotype) -> Iterator[None]:
+        """Within, forward passes compute the operations of ``genotype`` alone, each with weight 1, pruned ones, too."""
+        before, self._is_path = self._is_path, True
+        try:
+            with self.imposing({cell_type: self.path(genotype, cell_type) for cell_type in self.cell_types}):
+                yield
+        finally:
+            self._is_path = before
 
     def path(self, genotype: Genotype, cell_type: str) -> Weights:
         """Return 1 for the operation on each edge of a genotype's cell; edges that it lacks weigh nothing, by the cheapest operation."""
         chosen = {(edge.src, dst): self.primitives.index(edge.op) for dst, edge in genotype.cell(cell_type).edges}
         return one_path(chosen, offer=self.offers[cell_type], shape=self.shape, like=self.classifier.weight)
 
-    @property
-    def idle(self) -> int:
-        """The number of the operation that is computed where none is wanted: the cheapest."""
-        return cheapest(self.primitives, range(len(self.primitives)))
+    def start_pruning(self) -> None:
+        """Keep account of operations that are not computed any more: none so far."""
+        self.pruned = Pruned(self.mixture(), {cell_type: offer.ops for cell_type, offer in self.offers.items()})
 
     def _edges(self, cell_type: str, scale_E: Tensor | None = None) -> Tensor | None:
         if self.relax_edges is None:
@@ -232,9 +252,12 @@ class Supernet(nn.Module):
         if isinstance(self.relax, Joint):
             return self.relax.marginals()
         expected = self.relax.expected if isinstance(self.relax, Sampled) else lambda alpha_EO: self.relax(alpha_EO).op_EO
-        return {
+        weights = {
             cell_type: offer.spread([expected(self.arch.get(rows.name)) for rows in offer.rows]) for cell_type, offer in self.offers.items()
         }
+        if self.pruned is None:
+            return weights
+        return {cell_type: self.pruned.kept[cell_type].of(Weights(op_EO)).op_EO for cell_type, op_EO in weights.items()}
 
     def arch_parameters(self) -> list[nn.Parameter]:
         """Return the architecture parameters, which only the arch step moves."""

@@ -27,6 +27,7 @@ OPTIONS = {  # what a short search needs to differ, or what is random
     "proxyless": [{"warmup_epochs": 1}, {"warmup_epochs": 0, "arch_gradient": "reinforce", "draws": 2}],
     "enas": [{"hidden_units": 8, "samples": 3, "score_batches": 1}],
     "random_search": [{"samples": 3, "score_batches": 1}],
+    "darts_pt": [{"tune_epochs": 1}, {"tune_epochs": 0, "score_batches": 1, "fixed_alpha": True}],
 }
 CASES = [
     pytest.param(name, options, id="-".join([name, *map(str, options.values())])) for name in METHODS for options in OPTIONS.get(name, [{}])
