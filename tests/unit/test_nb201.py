@@ -1,0 +1,51 @@
+"""The NAS-Bench-201 benchmark: its settings hold, and a finished run is not repeated unless its settings change."""
+
+import argparse
+from pathlib import Path
+
+import pytest
+import yaml
+
+from benchmarks import nb201
+from darts_core.engine.truth import BenchmarkTable
+
+SETTINGS = yaml.safe_load(nb201.SETTINGS.read_text())
+TABLE = BenchmarkTable({}, source="none")
+
+
+@pytest.fixture
+def args(tmp_path):
+    return argparse.Namespace(data=Path("cifar10"), settings=nb201.SETTINGS, set=[], out=tmp_path, cache=tmp_path)
+
+
+@pytest.mark.parametrize("label", SETTINGS["methods"])
+def test_the_settings_of_every_method_hold(label, args):
+    cfg = nb201.configuration(SETTINGS, label, 7, args)
+    assert (cfg.seed, cfg.space.name, cfg.method.name) == (7, "nasbench201", label)
+
+
+def test_the_command_line_comes_last_and_a_fault_is_named(args):
+    args.set = ["search.epochs=4", "method.warmup_epochs=1"]
+    cfg = nb201.configuration(SETTINGS, "pc_darts", 0, args)
+    assert (cfg.search.epochs, cfg.method.options["warmup_epochs"]) == (4, 1)
+    with pytest.raises(ValueError, match=r"--methods: 'pcdarts' is not in .*nb201\.yaml\. Known: "):
+        nb201.configuration(SETTINGS, "pcdarts", 0, args)
+
+
+def test_a_finished_run_is_not_repeated(args, monkeypatch):
+    ran = []
+
+    def measured(cfg, images, table, folder):
+        ran.append(cfg)
+        return {"test_acc": 80.0 + len(ran), "percentile": 50.0, "seconds": 3.0, "architecture": "|none~0|"}
+
+    monkeypatch.setattr(nb201, "measured", measured)
+    monkeypatch.setattr(nb201, "prepared", lambda cfg, cache: None)
+    first = nb201.outcome("gdas", 1, SETTINGS, args, TABLE)
+    assert (first.method, first.seed, first.accuracy, first.seconds) == ("gdas", 1, 81.0, 3.0)
+    assert nb201.outcome("gdas", 1, SETTINGS, args, TABLE) == first
+    args.data = Path("elsewhere")  # where the images lie changes nothing
+    assert nb201.outcome("gdas", 1, SETTINGS, args, TABLE) == first
+    args.set = ["search.epochs=20"]
+    assert nb201.outcome("gdas", 1, SETTINGS, args, TABLE).accuracy == 82.0
+    assert len(ran) == 2
