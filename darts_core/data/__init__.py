@@ -6,7 +6,11 @@ from darts_core.data.images import Images
 from darts_core.data.loaders import Batches, Cycle
 from darts_core.data.prepare import prepare
 from darts_core.data.prepared import Prepared, open_prepared
+from darts_core.data.prepared_text import PreparedText, open_text
 from darts_core.data.spec import AugmentPolicy, DataSpec
+from darts_core.data.text import TextSource
+from darts_core.data.text_spec import TextSpec
+from darts_core.data.windows import CycleWindows, Window, Windows, batchify
 from darts_core.data.workers import WorkerKilledError
 from darts_core.registry import discover
 
@@ -16,13 +20,21 @@ __all__ = [
     "Batches",
     "Collected",
     "Cycle",
+    "CycleWindows",
     "DataSpec",
     "Dataset",
     "Images",
     "Prepared",
+    "PreparedText",
     "Request",
+    "TextSource",
+    "TextSpec",
+    "Window",
+    "Windows",
     "WorkerKilledError",
+    "batchify",
     "open_prepared",
+    "open_text",
     "prepare",
     "resolve_policy",
 ]
