@@ -1,6 +1,7 @@
 """Data sets, their preparation, and the batches that the other rooms train on."""
 
 from darts_core.data.augment import resolve_policy
+from darts_core.data.columns import columns
 from darts_core.data.dataset import DATASETS, Collected, Dataset, Request
 from darts_core.data.images import Images
 from darts_core.data.loaders import Batches, Cycle
@@ -10,7 +11,6 @@ from darts_core.data.prepared_text import PreparedText, open_text
 from darts_core.data.spec import AugmentPolicy, DataSpec
 from darts_core.data.text import TextSource
 from darts_core.data.text_spec import TextSpec
-from darts_core.data.windows import CycleWindows, Window, Windows, batchify
 from darts_core.data.workers import WorkerKilledError
 from darts_core.registry import discover
 
@@ -20,7 +20,6 @@ __all__ = [
     "Batches",
     "Collected",
     "Cycle",
-    "CycleWindows",
     "DataSpec",
     "Dataset",
     "Images",
@@ -29,10 +28,8 @@ __all__ = [
     "Request",
     "TextSource",
     "TextSpec",
-    "Window",
-    "Windows",
     "WorkerKilledError",
-    "batchify",
+    "columns",
     "open_prepared",
     "open_text",
     "prepare",
