@@ -23,8 +23,9 @@ class LanguageConfig(Section):
     lr: Positive = Field(default=20.0, description="of a window of bptt steps; in proportion for a shorter or longer one")
     weight_decay: NotNegative = 8e-7
     grad_clip: NotNegative = Field(default=0.25, description="largest norm of the gradient; 0 switches clipping off")
-    patience: CountOrZero = Field(
-        default=5, description="weights are averaged (ASGD) once no validation loss of so many epochs beats all before them; 0: never"
+    nonmono: CountOrZero = Field(
+        default=5,
+        description="weights are averaged (ASGD) once validation is worse than at its best before the last so many epochs; 0: never",
     )
     dropout_embedding: Fraction = Field(default=0.1, description="of words, dropped wherever they come up in a window")
     dropout_inputs: Fraction = Field(default=0.2, description="of the embedding's units, the same at every step")
