@@ -14,9 +14,10 @@ from darts_core.nets.skeleton import Frame, Stem
 from darts_core.ops import OPS
 from darts_core.ops.drop_path import DropPath
 from darts_core.registry import suggest
+from darts_core.supernet.image import ImageSupernet
 from darts_core.supernet.mixed import MixedOp
 from darts_core.supernet.shape import CellShape
-from darts_core.supernet.supernet import EdgeRelaxation, Relaxation, Supernet
+from darts_core.supernet.supernet import EdgeRelaxation, Relaxation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +68,9 @@ class CellSpace:
         relax_edges: EdgeRelaxation | None = None,
         channel_proportion: int = 1,
         auxiliary_skips: bool = False,
-    ) -> Supernet:
+    ) -> ImageSupernet:
         """Return the relaxed network; alpha is drawn from ``generator``, the weights from torch's default one."""
-        return Supernet(
+        return ImageSupernet(
             self.primitives,
             shape=self.shape,
             init_channels=self.init_channels,
