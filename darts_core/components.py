@@ -19,7 +19,7 @@ from darts_core.search.derive import DERIVE_RULES
 from darts_core.search.method import Method, check_warmup
 from darts_core.spaces import SPACES
 from darts_core.spaces.nasbench201 import from_string
-from darts_core.spaces.space import CellSpace
+from darts_core.spaces.space import CellSpace, Space
 from darts_core.supernet.partial import check_width
 
 COMPONENTS: dict[str, Registry[Any]] = {"data": DATASETS, "space": SPACES, "method": METHODS}
@@ -39,7 +39,7 @@ def cross_check(cfg: Config, *, folder: Path = Path(), only_search: bool = False
         lambda: DATASETS.build(cfg.data.name, cfg.data.options),  # looks at the options alone, at no image
         lambda: build_space(cfg),
         lambda: _check_memory(cfg),
-        lambda: check_width(build_space(cfg).init_channels, build_method(cfg).channel_proportion),
+        lambda: check_width(image_space(cfg).init_channels, build_method(cfg).channel_proportion),
     ]
     if not only_search:
         checks.append(lambda: _check_network(cfg))
@@ -68,7 +68,7 @@ def _check_memory(cfg: Config) -> None:
 
 def _check_network(cfg: Config) -> None:
     again = cfg.retrain
-    build_space(cfg).frame.check(layers=again.layers, stem=again.stem, auxiliary=again.auxiliary, section="retrain")
+    image_space(cfg).frame.check(layers=again.layers, stem=again.stem, auxiliary=again.auxiliary, section="retrain")
 
 
 def benchmark_table(cfg: Config, *, folder: Path = Path()) -> BenchmarkTable | None:
@@ -83,9 +83,17 @@ def benchmark_table(cfg: Config, *, folder: Path = Path()) -> BenchmarkTable | N
     return BenchmarkTable.load(folder / cfg.evaluate.benchmark_table)
 
 
-def build_space(cfg: Config) -> CellSpace:
+def build_space(cfg: Config) -> Space:
     """Return the space that ``space.*`` describes."""
     return SPACES.build(cfg.space.name, cfg.space.options)
+
+
+def image_space(cfg: Config) -> CellSpace:
+    """Return the space that ``space.*`` describes, where its networks see images. Raise ``ValueError`` where they read a text."""
+    space = build_space(cfg)
+    if not isinstance(space, CellSpace):
+        raise ValueError(f"space.name must be a space for images here. Got {cfg.space.name}, which is for texts.")
+    return space
 
 
 def is_genotype_file(cfg: Config) -> bool:

@@ -7,7 +7,7 @@ from functools import partial
 
 import torch
 
-from darts_core.components import build_space
+from darts_core.components import image_space
 from darts_core.data import open_prepared
 from darts_core.engine.lineup import saved_networks
 from darts_core.hardware.benchmark import benchmark
@@ -24,7 +24,7 @@ from darts_core.runtime.progress import Progress
 def run(stage: Stage) -> None:
     """Measure every trained network by the protocol of ``benchmark_hw.*`` and write down what the device is, and with how many threads."""
     cfg, session, spec = stage.cfg, stage.session, open_prepared(PREPARED).spec
-    space = build_space(cfg)
+    space = image_space(cfg)
     sizes, threads = cfg.benchmark_hw.batch_sizes, cfg.benchmark_hw.num_threads or session.num_threads
     torch.set_num_threads(threads)
     reporter = Progress("benchmark_hw", len(set(sizes)), mode=session.progress, unit="batch size")

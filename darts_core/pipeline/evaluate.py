@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import torch
 
-from darts_core.components import benchmark_table, build_space
+from darts_core.components import benchmark_table, image_space
 from darts_core.config import Config
 from darts_core.data import Batches, open_prepared
 from darts_core.engine.evaluate import evaluate
@@ -26,7 +26,7 @@ LOG = logging.getLogger(__name__)
 def run(stage: Stage) -> None:
     """Evaluate all trained networks and print how they compare."""
     cfg, session, prepared = stage.cfg, stage.session, open_prepared(PREPARED)
-    space = build_space(cfg)
+    space = image_space(cfg)
     saved = saved_networks(NETWORKS)
     truth = true_accuracies(cfg, saved)
     networks = {name: one.build(space, cfg.evaluate.weights) for name, one in saved.items()}
@@ -46,7 +46,7 @@ def run(stage: Stage) -> None:
 
 def true_accuracies(cfg: Config, saved: Mapping[str, Saved]) -> dict[str, float]:
     """Return what ``evaluate.benchmark_table`` says of the cell networks, all in percent; nothing without a table."""
-    table, space = benchmark_table(cfg), build_space(cfg)
+    table, space = benchmark_table(cfg), image_space(cfg)
     if table is None or space.spell is None:
         return {}
     found: dict[str, float] = {}

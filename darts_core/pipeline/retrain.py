@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 
-from darts_core.components import build_space
+from darts_core.components import image_space
 from darts_core.config import Config
 from darts_core.data import Batches, Prepared, open_prepared, resolve_policy
 from darts_core.engine.lineup import SEARCHED, Entrant, Sizes, lineup, save_network
@@ -62,7 +62,7 @@ def train_entrant(
     """Train one network. All see the same images in the same order, augmented alike."""
     drop_path = DropPath(stream(cfg.seed, "retrain drop path"))
     with seeded(cfg.seed, f"retrain weights {entrant.name}"):
-        network = entrant.build(build_space(cfg), sizes, drop_path=drop_path)
+        network = entrant.build(image_space(cfg), sizes, drop_path=drop_path)
     train, valid = _batches(cfg, prepared, session)
     return retrain(
         network,
@@ -94,7 +94,7 @@ def _largest_first(entrants: list[Entrant], sizes: Sizes, cfg: Config) -> list[s
 
     Parameters are a worse guide: half of a MobileNetV2's are in its last, smallest maps, and a cell network has few.
     """
-    space, shape = build_space(cfg), (sizes.channels, sizes.height, sizes.width)
+    space, shape = image_space(cfg), (sizes.channels, sizes.height, sizes.width)
     return [one.name for one in sorted(entrants, key=lambda one: -count_macs(one.build(space, sizes), input_shape=shape))]
 
 
@@ -106,7 +106,7 @@ def _logger(stage: Stage) -> Callable[[str, Mapping[str, float], int], None]:
 
 
 def _entrants(cfg: Config) -> list[Entrant]:
-    space, genotype = build_space(cfg), Genotype.load(GENOTYPE)
+    space, genotype = image_space(cfg), Genotype.load(GENOTYPE)
     space.check(genotype)
     return lineup(genotype, space=space, cfg=cfg.retrain, seed=cfg.seed)
 

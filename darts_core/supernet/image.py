@@ -95,6 +95,14 @@ class ImageSupernet(Supernet):
             states = [*states[1:], recomputed(cell, compute, *inputs) if is_lean else compute(*inputs)]
         return self.classifier(pooled(self.head(states[-1])))
 
+    def sample(
+        self, batch: int, *, size: tuple[int, int], dtype: torch.dtype, device: torch.device, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Return random images and labels."""
+        images = torch.randn(batch, self.in_channels, *size, dtype=torch.float64, generator=generator).to(dtype)
+        labels = torch.randint(self.classifier.out_features, (batch,), generator=generator)
+        return images.to(device, memory_format=self.backend.memory_format(device)), labels.to(device)
+
     def _enter(self, states: Sequence[Tensor]) -> list[Tensor]:
         if not self.fits_inputs:
             return list(states)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,13 @@ class Supernet(nn.Module):
     ``beta_E`` for each cell type, too. ``use`` chooses how it is computed; until then it is the published forward.
     """
 
+    clips_virtual_step = False
+    """Whether the virtual step of the second order is clipped as the weight step is; the reference does so for texts alone."""
+    held_virtually: frozenset[str] = frozenset()
+    """Weights that the virtual step of the finite difference leaves where they are, because the reference's does."""
+    backends: tuple[str, ...] = ("reference", "eager", "native", "compiled")
+    can_be_lean = True
+    auxiliary_weight: Tensor | None
     _imposed: Mapping[str, Weights] | None = None
 
     def __init__(
@@ -59,6 +67,24 @@ class Supernet(nn.Module):
         self.__dict__.pop("_weights", None)
         backend.prepare(self, device)
         self.to(device).to(memory_format=backend.memory_format(device))
+
+    def sample(
+        self, batch: int, *, size: tuple[int, int], dtype: torch.dtype, device: torch.device, generator: torch.Generator
+    ) -> tuple[Any, Tensor]:
+        """Return a random batch and its targets, to check a backend by; ``size`` is that of images, (H, W)."""
+        raise NotImplementedError
+
+    def metrics(self, row: Mapping[str, Any]) -> dict[str, float]:
+        """Return what else is to be logged of an epoch, from its losses in ``row``."""
+        return {}
+
+    def regularised(self, inputs: Any) -> tuple[Tensor, Tensor | None]:
+        """Return the logits of a weight step, and what is added to their loss, if anything is."""
+        return self(inputs), None
+
+    def lr_scale(self, inputs: Any) -> float:
+        """Return what the learning rate is multiplied by for a batch."""
+        return 1.0
 
     def _spent(self) -> dict[str, Weights]:
         """Return the weights of this forward pass, of each cell type."""
