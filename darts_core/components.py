@@ -21,7 +21,7 @@ from darts_core.search.method import Method, check_warmup
 from darts_core.spaces import SPACES
 from darts_core.spaces.darts_rnn import RecurrentSpace
 from darts_core.spaces.nasbench201 import from_string
-from darts_core.spaces.space import CellSpace
+from darts_core.spaces.space import CellSpace, Space
 from darts_core.supernet.partial import check_width
 
 COMPONENTS: dict[str, Registry[Any]] = {"data": DATASETS, "space": SPACES, "method": METHODS}
@@ -83,7 +83,7 @@ def _check_memory(cfg: Config) -> None:
 
 def _check_network(cfg: Config) -> None:
     again = cfg.retrain
-    build_space(cfg).frame.check(layers=again.layers, stem=again.stem, auxiliary=again.auxiliary, section="retrain")
+    image_space(cfg).frame.check(layers=again.layers, stem=again.stem, auxiliary=again.auxiliary, section="retrain")
 
 
 def benchmark_table(cfg: Config, *, folder: Path = Path()) -> BenchmarkTable | None:
@@ -98,7 +98,7 @@ def benchmark_table(cfg: Config, *, folder: Path = Path()) -> BenchmarkTable | N
     return BenchmarkTable.load(folder / cfg.evaluate.benchmark_table)
 
 
-def build_space(cfg: Config) -> CellSpace:
+def build_space(cfg: Config) -> Space:
     """Return the space that ``space.*`` describes."""
     return SPACES.build(cfg.space.name, cfg.space.options)
 
@@ -107,6 +107,14 @@ def text_space(cfg: Config) -> RecurrentSpace:
     """Return the space that ``space.*`` describes, where its networks read a text."""
     space = build_space(cfg)
     assert isinstance(space, RecurrentSpace)  # config.language tells a text's params.yaml by the space's name
+    return space
+
+
+def image_space(cfg: Config) -> CellSpace:
+    """Return the space that ``space.*`` describes, where its networks see images. Raise ``ValueError`` where they read a text."""
+    space = build_space(cfg)
+    if not isinstance(space, CellSpace):
+        raise ValueError(f"space.name must be a space for images here. Got {cfg.space.name}, which is for texts.")
     return space
 
 

@@ -38,24 +38,24 @@ from darts_core.search.method import Method, check_warmup
 from darts_core.search.select import Selection
 from darts_core.search.steps import Bilevel
 from darts_core.search.stop import why_stop
-from darts_core.spaces.space import CellSpace
+from darts_core.spaces.space import Space
 from darts_core.supernet.recompute import BatchNormsStandStill
 from darts_core.supernet.sampled import Sampled
 from darts_core.supernet.supernet import Supernet
 
 Row = dict[str, Any]
 LOG = logging.getLogger(__name__)
-SHOWN = ("train_loss", "train_acc", "valid_loss", "valid_acc", "lr", "data_percent")
+SHOWN = ("train_loss", "train_acc", "train_ppl", "valid_loss", "valid_acc", "valid_ppl", "lr", "data_percent")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchData:
     """``train`` moves the weights, ``valid`` (endless) moves alpha, ``held_out`` is what accuracy is reported on after each epoch.
 
-    ``batch_shape`` is that of the largest training batch, (B, C, H, W).
+    ``batch_shape`` is that of the largest training batch, (B, C, H, W), or (B, T) of a text.
     """
 
-    batch_shape: tuple[int, int, int, int]
+    batch_shape: tuple[int, ...]
     train: Loader
     valid: Iterator[Batch]
     held_out: Iterable[Any]
@@ -111,7 +111,7 @@ def search(
     supernet: Supernet,
     method: Method,
     *,
-    space: CellSpace,
+    space: Space,
     data: SearchData,
     cfg: SearchConfig,
     device: torch.device,
@@ -130,7 +130,7 @@ def search(
     check_warmup(method, cfg)
     if isinstance(data.train, Sized) and len(data.train) == 0:
         raise TrainingError("The training loader has no batch: fewer images than search.batch_size with drop_last?")
-    with memory_advice("Lower search.batch_size or space.init_channels."):
+    with memory_advice(advice(supernet, method)):
         computed = place(supernet, method, cfg, device, data.batch_shape, batches=len(data.train))
     memory_format = supernet.backend.memory_format(device)
     bilevel = Bilevel(supernet, method, cfg, generator=generator)
@@ -165,6 +165,7 @@ def search(
             row["valid_loss"], row["valid_acc"] = assess(supernet, cost.waiting(to_device(data.held_out, device, memory_format)))
             mixture = supernet.mixture()
             row |= {
+                **supernet.metrics(row),
                 "lr": lr,
                 **temperature,
                 **mixture_metrics(mixture, supernet.primitives),
@@ -197,7 +198,7 @@ def search(
                 )
             row |= {name: value for name, value in costs[-1].items() if name != "epoch"}
             log(row, epoch + 1)
-            reporter.epoch({name: row[name] for name in SHOWN})
+            reporter.epoch({name: row[name] for name in SHOWN if name in row})
         op_weights = supernet.mixture() if method.select is None else _selected(supernet, method.select, space, valid)
     reporter.close()
     stopped = why_stop(method.stop, history) if len(history) < cfg.epochs else None
@@ -216,7 +217,7 @@ def search(
     )
 
 
-def _derive(supernet: Supernet, method: Method, space: CellSpace, op_EO: Mapping[str, Tensor]) -> Genotype:
+def _derive(supernet: Supernet, method: Method, space: Space, op_EO: Mapping[str, Tensor]) -> Genotype:
     return method.derive(op_EO, primitives=supernet.primitives, shape=space.shape, space=space.name, edge_E=supernet.edge_mixture())
 
 
@@ -234,7 +235,7 @@ def _set_temperature(supernet: Supernet, method: Method, epoch: int, epochs: int
     return {"temperature": supernet.relax.temperature}
 
 
-def _selected(supernet: Supernet, select: Selection, space: CellSpace, valid: Iterator[Batch]) -> dict[str, Tensor]:
+def _selected(supernet: Supernet, select: Selection, space: Space, valid: Iterator[Batch]) -> dict[str, Tensor]:
     """Return the weights 0 and 1 of the architecture that ``select`` chooses by the supernet's weights."""
     batches = [next(valid) for _ in range(select.batches)]
     supernet.train()  # the statistics of the batch: those of all paths together are no path's

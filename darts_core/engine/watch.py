@@ -11,6 +11,7 @@ from torch import Tensor
 
 from darts_core.genotype import Genotype
 from darts_core.ops import OPS
+from darts_core.ops.recurrent import ACTIVATIONS
 
 Row = Mapping[str, Any]
 
@@ -24,7 +25,12 @@ COLLAPSED_EPOCHS = 3
 
 @cache
 def has_parameters(op: str) -> bool:
-    """Return whether an operation has parameters where it keeps the resolution: pools and skip connections have none."""
+    """Return whether an operation has parameters where it keeps the resolution: pools and skip connections have none.
+
+    A recurrent one has those of its highway gate.
+    """
+    if op in ACTIVATIONS:
+        return op != "none"
     with torch.device("meta"):
         return any(True for _ in OPS.get(op)(4, stride=1, affine=False).parameters())
 

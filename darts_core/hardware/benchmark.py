@@ -80,8 +80,8 @@ def benchmark(
     ``networks`` maps a name to a function that builds the network with its weights, since the time from there to the first result is
     measured, too (a batch of one, in a process that has already run something else). The first network is the reference of the ratios.
     ``input_shape`` is (C, H, W); with ``num_tokens`` it is (T,), and networks read tokens (T, B) below that number. Images and weights lie
-    in ``memory_format``; all weights stay on the device; the CPU computes with the threads that torch is set to. A batch that does not fit is a row with status ``oom``, and the last of that network. ``on_step`` gets
-    the rows of a batch size as soon as they are there.
+    in ``memory_format``; all weights stay on the device; the CPU computes with the threads that torch is set to. A batch that does not fit
+    is a row with status ``oom``, and the last of that network. ``on_step`` gets the rows of a batch size as soon as they are there.
     Raise ``ValueError`` where there is nothing to measure.
     """
     sizes = sorted(set(batch_sizes))

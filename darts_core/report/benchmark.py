@@ -17,8 +17,8 @@ def plot_benchmark(frame: pd.DataFrame, path: str | Path, *, device: str, unit: 
     """Draw latency (median, and up to the 90th percentile) and throughput against the batch size; return ``path``.
 
     ``frame`` has a row for each network and batch size with the columns network, batch_size, median_ms, p90_ms and throughput_img_s;
-    a row without a median (out of memory) is left out. ``device`` is named in the title; ``unit`` is counted. Raise ``ValueError`` where a column is missing
-    or nothing was measured.
+    a row without a median (out of memory) is left out. ``device`` is named in the title; ``unit`` is what goes through. Raise
+    ``ValueError`` where a column is missing or nothing was measured.
     """
     if missing := [column for column in COLUMNS if column not in frame]:
         raise ValueError(f"The benchmark: the columns {', '.join(COLUMNS)} expected. Missing {', '.join(missing)}.")

@@ -20,7 +20,7 @@ from darts_core.search.relax import softmax_edges
 from darts_core.search.select import Selection
 from darts_core.search.stop import StableRanking, StopRule
 from darts_core.search.temperature import Schedule
-from darts_core.spaces.space import CellSpace
+from darts_core.spaces.space import Space
 from darts_core.supernet.mixed import MixedOp, dense
 from darts_core.supernet.sampled import Sampled
 from darts_core.supernet.supernet import EdgeRelaxation, Relaxation, Supernet
@@ -68,7 +68,7 @@ class Method:
         """Return whether alpha stands still in ``epoch`` (from 0)."""
         return epoch < self.warmup_epochs or isinstance(self.arch_gradient, Still)
 
-    def supernet(self, space: CellSpace, *, in_channels: int, num_classes: int, generator: torch.Generator) -> Supernet:
+    def supernet(self, space: Space, *, in_channels: int, num_classes: int, generator: torch.Generator) -> Supernet:
         """Return the supernet of ``space`` as this method relaxes it; alpha is drawn from ``generator``, the weights from torch's own."""
         supernet = space.supernet(
             in_channels=in_channels,

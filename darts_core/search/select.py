@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 
 from darts_core.genotype import Genotype
-from darts_core.spaces.space import CellSpace
+from darts_core.spaces.space import Space
 
 
 class Selection(Protocol):
@@ -24,7 +24,7 @@ class Selection(Protocol):
         """How many validation batches ``score`` takes."""
         ...
 
-    def __call__(self, space: CellSpace, score: Callable[[Genotype], float], generator: torch.Generator) -> tuple[Genotype, float]: ...  # noqa: D102
+    def __call__(self, space: Space, score: Callable[[Genotype], float], generator: torch.Generator) -> tuple[Genotype, float]: ...  # noqa: D102
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class BestOfRandom:
     samples: int
     batches: int
 
-    def __call__(self, space: CellSpace, score: Callable[[Genotype], float], generator: torch.Generator) -> tuple[Genotype, float]:
+    def __call__(self, space: Space, score: Callable[[Genotype], float], generator: torch.Generator) -> tuple[Genotype, float]:
         """Return the genotype and its accuracy, percent."""
         drawn = [space.random_genotype(generator) for _ in range(self.samples)]
         scores = [score(genotype) for genotype in drawn]

@@ -60,7 +60,13 @@ class Bilevel:
 
         Return the validation loss, without penalties.
         """
-        inner = InnerStep(lr=lr, momentum=self.cfg.momentum, weight_decay=self.cfg.weight_decay, optimizer=self.w_optimizer)
+        inner = InnerStep(
+            lr=lr * self.supernet.lr_scale(train[0]),
+            momentum=self.cfg.momentum,
+            weight_decay=self.cfg.weight_decay,
+            optimizer=self.w_optimizer,
+            grad_clip=(self.cfg.grad_clip or None) if self.supernet.clips_virtual_step else None,
+        )
         loss = self.method.arch_gradient(self.supernet, F.cross_entropy, train=train, valid=valid, inner=inner)
         if self.method.penalties:
             alphas = self.supernet.arch_parameters()
@@ -75,14 +81,15 @@ class Bilevel:
     def weight_step(self, train: Batch, *, lr: float) -> WeightStep:
         """Move the weights by their clipped gradient on ``train``; alpha stands still and takes no part in the norm."""
         with frozen(self.supernet.arch_parameters()), self._perturbed(train):
-            logits = self.supernet(train[0])
+            logits, penalty = self.supernet.regularised(train[0])
             loss = F.cross_entropy(logits, train[1])
+            total = loss if penalty is None else loss + penalty
             # What a sampled path leaves out has no gradient, and so stands still.
-            for p, grad in zip(self.w, torch.autograd.grad(loss, self.w, allow_unused=True)):
+            for p, grad in zip(self.w, torch.autograd.grad(total, self.w, allow_unused=True)):
                 p.grad = grad
         norm = torch.nn.utils.clip_grad_norm_(self.w, self.cfg.grad_clip or float("inf"))
         for group in self.w_optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * self.supernet.lr_scale(train[0])
         self.w_optimizer.step()
         self.w_optimizer.zero_grad()
         return WeightStep(loss.detach(), logits.detach(), norm)

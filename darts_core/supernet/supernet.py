@@ -1,22 +1,18 @@
-"""The network in which every edge is a mixture of candidate operations (Liu et al., ICLR 2019, arXiv:1806.09055)."""
+"""What every relaxed network has: architecture parameters, what a relaxation makes of them, and weights apart from both."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from functools import cached_property, partial
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from darts_core.genotype import CELL_TYPES, Genotype
-from darts_core.nets.skeleton import CellPlan, DartsFrame, Frame, Stem, pooled
+from darts_core.genotype import Genotype
 from darts_core.supernet.arch import ArchParameters
 from darts_core.supernet.backend import Backend, Reference
-from darts_core.supernet.cell import SearchCell
-from darts_core.supernet.mixed import MixedOp
-from darts_core.supernet.partial import check_width
-from darts_core.supernet.recompute import recomputed
 from darts_core.supernet.sampled import Sampled, Weights, one_hot
 from darts_core.supernet.shape import CellShape
 
@@ -26,15 +22,19 @@ EdgeRelaxation = Callable[[Tensor, Sequence[int]], Tensor]
 
 
 class Supernet(nn.Module):
-    """Stem, cells of mixed operations, classifier. BatchNorm is affine outside the cells only.
+    """The architecture of a network in which every edge is a mixture of candidate operations; subclasses add the network.
 
-    ``cell_types`` are those of the cells that ``frame`` sets, all of one ``shape``. ``relax`` turns ``alpha_EO`` into weights, ``mixed``
-    says how an edge spends them; with ``relax_edges`` there is a ``beta_E`` for each cell type, too. Candidates see one of
-    ``channel_proportion`` channels. Images from 8 to 224 pixels, odd sizes too. With ``auxiliary_skips`` every edge has a skip connection
-    more, outside alpha, weighed by the scalar ``auxiliary_weight`` (DARTS-, arXiv:2009.01027), which the search lets decay.
-    ``use`` chooses how it is computed; until then it is the published forward.
+    ``cell_types`` are those of its cells, all of one ``shape``. ``relax`` turns ``alpha_EO`` into weights; with ``relax_edges`` there is a
+    ``beta_E`` for each cell type, too. ``use`` chooses how it is computed; until then it is the published forward.
     """
 
+    clips_virtual_step = False
+    """Whether the virtual step of the second order is clipped as the weight step is; the reference does so for texts alone."""
+    held_virtually: frozenset[str] = frozenset()
+    """Weights that the virtual step of the finite difference leaves where they are, because the reference's does."""
+    backends: tuple[str, ...] = ("reference", "eager", "native", "compiled")
+    can_be_lean = True
+    auxiliary_weight: Tensor | None
     _imposed: Mapping[str, Weights] | None = None
 
     def __init__(
@@ -42,58 +42,24 @@ class Supernet(nn.Module):
         primitives: Sequence[str],
         *,
         shape: CellShape,
-        init_channels: int,
-        layers: int,
-        stem: Stem,
-        in_channels: int,
-        num_classes: int,
+        cell_types: Sequence[str],
         relax: Relaxation,
-        mixed: MixedOp,
         generator: torch.Generator,
         relax_edges: EdgeRelaxation | None = None,
-        channel_proportion: int = 1,
-        auxiliary_skips: bool = False,
-        cell_types: Sequence[str] = CELL_TYPES,
-        frame: Frame | None = None,
     ) -> None:
         super().__init__()
         self.primitives = tuple(primitives)
         self.shape = shape
         self.cell_types = tuple(cell_types)
-        self.in_channels = in_channels
         self.relax_edges = relax_edges
-        check_width(init_channels, channel_proportion)
         edges = len(shape.sources)
         shapes: dict[str, tuple[int, ...]] = dict.fromkeys(self.cell_types, (edges, len(self.primitives)))
         if relax_edges is not None:
             shapes |= {_of_edges(cell_type): (edges,) for cell_type in self.cell_types}
         self.arch = ArchParameters(shapes, generator=generator)
         self.relax = relax.fresh(generator) if isinstance(relax, Sampled) else relax
-        frame = DartsFrame() if frame is None else frame
-        width = dict.fromkeys(self.cell_types, len(shape.concat))
-        skeleton = frame.build(in_channels=in_channels, init_channels=init_channels, layers=layers, stem=stem, width=width)
-        self.stem = skeleton.stem
-        self.cells = nn.ModuleList(
-            SearchCell(self.primitives, shape, plan, mixed=mixed, channel_proportion=channel_proportion)
-            if isinstance(plan, CellPlan)
-            else plan.build()
-            for plan in skeleton.plans
-        )
-        self.type_of_cell = [plan.cell_type if isinstance(plan, CellPlan) else None for plan in skeleton.plans]
-        self.fits_inputs = all(plan.fits_inputs for plan in skeleton.plans if isinstance(plan, CellPlan))
-        self.head = skeleton.head
-        self.classifier = nn.Linear(skeleton.channels, num_classes)
-        self._add_auxiliary_skips(auxiliary_skips)  # last, so that all other weights are drawn alike without them
         self.backend: Backend = Reference()
         self.is_lean = False
-        self.backend.prepare(self, torch.device("cpu"))
-
-    def _add_auxiliary_skips(self, wanted: bool) -> None:
-        self.auxiliary_weight: Tensor | None
-        self.register_buffer("auxiliary_weight", torch.ones(()) if wanted else None)
-        for cell in self.cells if wanted else ():
-            if isinstance(cell, SearchCell):
-                cell.add_auxiliary_skips()
 
     def use(self, backend: Backend, device: torch.device, *, is_lean: bool = False) -> None:
         """Move to ``device`` and compute by ``backend``; ``is_lean`` keeps the cells' inputs alone for the backward pass."""
@@ -102,26 +68,27 @@ class Supernet(nn.Module):
         backend.prepare(self, device)
         self.to(device).to(memory_format=backend.memory_format(device))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map images (B, C_in, H, W) to logits (B, K)."""
-        weights = self._imposed or {cell_type: self.relax(self.arch.get(cell_type)) for cell_type in self.cell_types}
-        given = {cell_type: (each.spent(), self._edges(cell_type)) for cell_type, each in weights.items()}
-        states = self._enter(self.stem(x))
-        is_lean = self.is_lean and torch.is_grad_enabled()
-        for number, (cell_type, cell) in enumerate(zip(self.type_of_cell, self.cells), start=1):
-            if cell_type is None:
-                states = [recomputed(cell, cell, states[-1]) if is_lean else cell(states[-1])]
-                continue
-            compute = partial(
-                cell,
-                backend=self.backend,
-                is_last=number == len(self.cells),
-                active=weights[cell_type].active,
-                auxiliary=self.auxiliary_weight,
-            )
-            inputs = (states, *given[cell_type])
-            states = [*states[1:], recomputed(cell, compute, *inputs) if is_lean else compute(*inputs)]
-        return self.classifier(pooled(self.head(states[-1])))
+    def sample(
+        self, batch: int, *, size: tuple[int, int], dtype: torch.dtype, device: torch.device, generator: torch.Generator
+    ) -> tuple[Any, Tensor]:
+        """Return a random batch and its targets, to check a backend by; ``size`` is that of images, (H, W)."""
+        raise NotImplementedError
+
+    def metrics(self, row: Mapping[str, Any]) -> dict[str, float]:
+        """Return what else is to be logged of an epoch, from its losses in ``row``."""
+        return {}
+
+    def regularised(self, inputs: Any) -> tuple[Tensor, Tensor | None]:
+        """Return the logits of a weight step, and what is added to their loss, if anything is."""
+        return self(inputs), None
+
+    def lr_scale(self, inputs: Any) -> float:
+        """Return what the learning rate is multiplied by for a batch."""
+        return 1.0
+
+    def _spent(self) -> dict[str, Weights]:
+        """Return the weights of this forward pass, of each cell type."""
+        return dict(self._imposed or {cell_type: self.relax(self.arch.get(cell_type)) for cell_type in self.cell_types})
 
     @contextmanager
     def _imposing(self, weights: Mapping[str, Weights]) -> Iterator[None]:
@@ -150,12 +117,6 @@ class Supernet(nn.Module):
 
     def _edges(self, cell_type: str) -> Tensor | None:
         return None if self.relax_edges is None else self.relax_edges(self.arch.get(_of_edges(cell_type)), self.shape.fan_in)
-
-    def _enter(self, states: Sequence[Tensor]) -> list[Tensor]:
-        if not self.fits_inputs:
-            return list(states)
-        entered = {id(s): self.backend.enter(s) for s in states}
-        return [entered[id(s)] for s in states]
 
     @contextmanager
     def differentiable_twice(self) -> Iterator[None]:

@@ -20,6 +20,7 @@ from darts_core.search.steps import Bilevel
 from darts_core.spaces import SPACES
 from darts_core.spaces.darts_cnn import DARTS_PRIMITIVES
 from darts_core.supernet.backend import Backend, Compiled, Eager, Native, Reference
+from darts_core.supernet.image import ImageSupernet
 from darts_core.supernet.shape import CellShape
 from darts_core.supernet.supernet import Supernet
 
@@ -228,7 +229,7 @@ def parameter_counts(root: Path) -> Iterator[Outcome]:
         sizes = {"channels": row["init_channels"], "layers": row["layers"], "classes": row["num_classes"]}
         if row["network"] == "search":
             with torch.device("meta"):
-                supernet = Supernet(
+                supernet = ImageSupernet(
                     DARTS_PRIMITIVES,
                     shape=DARTS_SHAPE,
                     init_channels=sizes["channels"],

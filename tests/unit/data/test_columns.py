@@ -15,5 +15,5 @@ def test_a_text_shorter_than_a_batch_names_the_keys():
     with pytest.raises(ValueError, match=r"21 tokens here, .* 2 windows of 10 \+ 1. Lower search.batch_size or space.bptt"):
         columns(torch.arange(21), 2, 10, keys=keys)
     assert columns(torch.arange(22), 2, 10, keys=keys).shape == (11, 2)
-    with pytest.raises(ValueError, match="search.batch_size and space.bptt must be at least 1"):
+    with pytest.raises(ValueError, match=r"search.batch_size and space.bptt must be at least 1"):
         columns(torch.arange(21), 0, 10, keys=keys)
