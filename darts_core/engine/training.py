@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from darts_core.engine.loop import Batch, EpochCost, Loader, Log, Stateful, memory_advice, no_log, to_device
+from darts_core.engine.loop import EpochCost, Loader, Log, Stateful, memory_advice, no_log, to_device
 from darts_core.runtime.checkpoint import Checkpoint
 from darts_core.runtime.progress import Progress
 
@@ -20,10 +20,10 @@ State = dict[str, Tensor]
 class Recipe(Protocol):
     """A network and how it is trained. ``state_dict`` holds all that moves."""
 
-    def epoch(self, batches: Iterable[Batch], *, epoch: int) -> Row:
+    def epoch(self, batches: Iterable[Any], *, epoch: int) -> Row:
         """Train epoch number ``epoch`` (from 0) and return its row; raise ``TrainingError`` where it cannot go on."""
 
-    def assess(self, batches: Iterable[Batch]) -> Row:
+    def assess(self, batches: Iterable[Any]) -> Row:
         """Return what the validation data say."""
 
     def rank(self, row: Row) -> tuple[float, ...]:
