@@ -32,6 +32,7 @@ class RecurrentSupernet(Supernet):
     one, and then the decoder's, which is the same tensor and has not moved (quark0/darts, rnn/architect.py).
     """
 
+    arch_betas = (0.9, 0.999)
     clips_virtual_step = True
     held_virtually = frozenset({"model.embedding.weight"})
     backends = ("reference", "eager")
