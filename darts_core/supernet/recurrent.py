@@ -111,7 +111,8 @@ class RecurrentSupernet(Supernet):
             window.masks = model.masks(batch)
         masks = Masks(*window.masks) if self.training and window.masks is not None else Masks()
         state = model.first_state(batch) if window.state_SBD is None else window.state_SBD
-        raw, state = self.cell(model.embedded(window.tokens_TB, masks), state, masks, self._op_weights())
+        compute = self.cell if self.backend.name == "reference" else self.cell.fused
+        raw, state = compute(model.embedded(window.tokens_TB, masks), state, masks, self._op_weights())
         window.next_state = state.detach()
         return model.decoded(raw, state, masks)
 
