@@ -8,16 +8,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from darts_core.config import Config, load
-from darts_core.data import DATASETS
+from darts_core.config import Config, TextConfig, load
+from darts_core.data import DATASETS, TextSource
 from darts_core.engine.truth import BenchmarkTable
 from darts_core.genotype import Genotype, GenotypeError, published
 from darts_core.methods import METHODS
 from darts_core.nets.baselines import BASELINES
+from darts_core.nets.language_baselines import LANGUAGE_BASELINES
 from darts_core.registry import Registry
 from darts_core.search.derive import DERIVE_RULES
 from darts_core.search.method import Method, check_warmup
 from darts_core.spaces import SPACES
+from darts_core.spaces.darts_rnn import RecurrentSpace
 from darts_core.spaces.nasbench201 import from_string
 from darts_core.spaces.space import CellSpace, Space
 from darts_core.supernet.partial import check_width
@@ -36,22 +38,25 @@ def cross_check(cfg: Config, *, folder: Path = Path(), only_search: bool = False
     ``folder`` is that of ``params.yaml``, which a genotype file is given relative to. With ``only_search`` nothing will be retrained.
     """
     checks: list[Callable[[], object]] = [
-        lambda: DATASETS.build(cfg.data.name, cfg.data.options),  # looks at the options alone, at no image
+        lambda: _check_data(cfg),
         lambda: build_space(cfg),
         lambda: _check_memory(cfg),
-        lambda: check_width(image_space(cfg).init_channels, build_method(cfg).channel_proportion),
     ]
-    if not only_search:
+    is_text = isinstance(cfg, TextConfig)
+    if not is_text:
+        checks.append(lambda: check_width(image_space(cfg).init_channels, build_method(cfg).channel_proportion))
+    if not only_search and not is_text:
         checks.append(lambda: _check_network(cfg))
     if cfg.derive.genotype != "search":
         checks.append(lambda: named_genotype(cfg, folder=folder))
     else:
         checks.append(lambda: check_warmup(build_method(cfg), cfg.search))
-    if cfg.evaluate.benchmark_table is not None:
+    if not is_text and cfg.evaluate.benchmark_table is not None:
         checks.append(lambda: benchmark_table(cfg, folder=folder))
     if (rule := cfg.derive.rule) is not None:
         checks.append(lambda: DERIVE_RULES.get(rule))
-    checks += [lambda name=name: BASELINES.get(name) for name in cfg.retrain.baselines]  # type: ignore[misc]
+    baselines: Registry[Any] = LANGUAGE_BASELINES if is_text else BASELINES
+    checks += [lambda name=name: baselines.get(name) for name in cfg.retrain.baselines]  # type: ignore[misc]
     faults = []
     for check in checks:
         try:
@@ -59,6 +64,16 @@ def cross_check(cfg: Config, *, folder: Path = Path(), only_search: bool = False
         except ValueError as error:
             faults.append(str(error))
     return list(dict.fromkeys(faults))  # what is built for one check fails for the next one, too
+
+
+def _check_data(cfg: Config) -> None:
+    """Look at the options of the data set, at no file, and whether it is of the kind that the space is for."""
+    is_text = isinstance(DATASETS.build(cfg.data.name, cfg.data.options), TextSource)
+    if is_text and not isinstance(cfg, TextConfig):
+        raise ValueError(f"data.name: {cfg.data.name} is text, and space.name: {cfg.space.name} is for images. Set space.name: darts_rnn.")
+    if not is_text and isinstance(cfg, TextConfig):
+        texts = ", ".join(name for name in DATASETS.names() if DATASETS.returns(name) is TextSource)
+        raise ValueError(f"data.name: {cfg.data.name} is images, and space.name: {cfg.space.name} is for text. Expected one of: {texts}.")
 
 
 def _check_memory(cfg: Config) -> None:
@@ -86,6 +101,13 @@ def benchmark_table(cfg: Config, *, folder: Path = Path()) -> BenchmarkTable | N
 def build_space(cfg: Config) -> Space:
     """Return the space that ``space.*`` describes."""
     return SPACES.build(cfg.space.name, cfg.space.options)
+
+
+def text_space(cfg: Config) -> RecurrentSpace:
+    """Return the space that ``space.*`` describes, where its networks read a text."""
+    space = build_space(cfg)
+    assert isinstance(space, RecurrentSpace)  # config.language tells a text's params.yaml by the space's name
+    return space
 
 
 def image_space(cfg: Config) -> CellSpace:

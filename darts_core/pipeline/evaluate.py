@@ -1,4 +1,4 @@
-"""evaluate: the one look at the test images, every network beside the searched one."""
+"""evaluate: the one look at the test data, every network beside the searched one."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from collections.abc import Mapping
 import torch
 
 from darts_core.components import benchmark_table, image_space
-from darts_core.config import Config
+from darts_core.config import Config, TextConfig
 from darts_core.data import Batches, open_prepared
 from darts_core.engine.evaluate import evaluate
 from darts_core.engine.lineup import SEARCHED, Saved, saved_networks
 from darts_core.engine.loop import memory_advice
+from darts_core.pipeline.language_evaluation import run_evaluation
 from darts_core.pipeline.places import NETWORKS, PREPARED
 from darts_core.pipeline.stage import Stage
 from darts_core.report.evaluation import draw_evaluation
@@ -25,6 +26,9 @@ LOG = logging.getLogger(__name__)
 
 def run(stage: Stage) -> None:
     """Evaluate all trained networks and print how they compare."""
+    if isinstance(stage.cfg, TextConfig):
+        run_evaluation(stage, stage.cfg)
+        return
     cfg, session, prepared = stage.cfg, stage.session, open_prepared(PREPARED)
     space = image_space(cfg)
     saved = saved_networks(NETWORKS)

@@ -5,7 +5,7 @@ import torch
 
 from darts_core.config import RetrainConfig
 from darts_core.engine.lineup import Entrant, Sizes, lineup, save_network, saved_networks
-from darts_core.engine.retrain import Trained
+from darts_core.engine.training import Trained
 from darts_core.genotype import GenotypeError, published
 from darts_core.spaces.darts_cnn import darts_cnn
 
