@@ -97,7 +97,7 @@ def search_cell(cfg: Config, prepared: Prepared | PreparedText, session: Session
 
 
 def _windows(cfg: Config, prepared: PreparedText, session: Session) -> SearchData:
-    """Return the windows of a text: those of the weights vary in length, and so do those of alpha, which go round without end."""
+    """Return the windows of a text: those of the weights vary in length, those of alpha do not, and go round without end."""
     size, bptt = cfg.search.batch_size, text_space(cfg).bptt
     keys = ("search.batch_size", "space.bptt")
     for_weights, for_alphas = (
@@ -107,7 +107,7 @@ def _windows(cfg: Config, prepared: PreparedText, session: Session) -> SearchDat
     return SearchData(
         batch_shape=(size, bptt),
         train=Windows(for_weights, bptt, generator=stream(cfg.seed, "search weight windows")),
-        valid=Windows(for_alphas, bptt, generator=stream(cfg.seed, "search alpha windows"), is_endless=True),
+        valid=Windows(for_alphas, bptt, is_endless=True),
         held_out=Windows(for_alphas, bptt),
     )
 

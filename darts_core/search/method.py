@@ -28,9 +28,9 @@ from darts_core.supernet.supernet import EdgeRelaxation, Relaxation, Supernet
 ArchOptimizer = Callable[[Iterable[nn.Parameter], float, float], Optimizer]
 
 
-def adam(alphas: Iterable[nn.Parameter], lr: float, weight_decay: float) -> Optimizer:
-    """Return Adam with the reference's betas (0.5, 0.999)."""
-    return torch.optim.Adam(alphas, lr=lr, betas=(0.5, 0.999), weight_decay=weight_decay)
+def adam(alphas: Iterable[nn.Parameter], lr: float, weight_decay: float, *, betas: tuple[float, float] = (0.5, 0.999)) -> Optimizer:
+    """Return Adam with the reference's betas, which are those of images unless others are given."""
+    return torch.optim.Adam(alphas, lr=lr, betas=betas, weight_decay=weight_decay)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from darts_core.config import SearchConfig
 from darts_core.runtime.optim import sgd
 from darts_core.search.bilevel import Batch, InnerStep, frozen
-from darts_core.search.method import Method
+from darts_core.search.method import Method, adam
 from darts_core.supernet.supernet import Supernet
 
 
@@ -38,7 +39,8 @@ class Bilevel:
         self.cfg = cfg
         self.w = list(supernet.weights().values())
         self.w_optimizer = sgd(self.w, lr=cfg.lr, momentum=cfg.momentum, weight_decay=cfg.weight_decay)
-        self.arch_optimizer = method.arch_optimizer(supernet.arch_parameters(), cfg.arch_lr, cfg.arch_weight_decay)
+        arch_optimizer = partial(adam, betas=supernet.arch_betas) if method.arch_optimizer is adam else method.arch_optimizer
+        self.arch_optimizer = arch_optimizer(supernet.arch_parameters(), cfg.arch_lr, cfg.arch_weight_decay)
         self.generator = torch.Generator().manual_seed(0) if generator is None else generator
         self.progress = 0.0
         self.start_epoch(0)

@@ -32,6 +32,7 @@ class RecurrentSupernet(Supernet):
     one, and then the decoder's, which is the same tensor and has not moved (quark0/darts, rnn/architect.py).
     """
 
+    arch_betas = (0.9, 0.999)
     clips_virtual_step = True
     held_virtually = frozenset({"model.embedding.weight"})
     backends = ("reference", "eager")
@@ -110,7 +111,8 @@ class RecurrentSupernet(Supernet):
             window.masks = model.masks(batch)
         masks = Masks(*window.masks) if self.training and window.masks is not None else Masks()
         state = model.first_state(batch) if window.state_SBD is None else window.state_SBD
-        raw, state = self.cell(model.embedded(window.tokens_TB, masks), state, masks, self._op_weights())
+        compute = self.cell if self.backend.name == "reference" else self.cell.fused
+        raw, state = compute(model.embedded(window.tokens_TB, masks), state, masks, self._op_weights())
         window.next_state = state.detach()
         return model.decoded(raw, state, masks)
 

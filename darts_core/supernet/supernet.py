@@ -28,6 +28,8 @@ class Supernet(nn.Module):
     ``beta_E`` for each cell type, too. ``use`` chooses how it is computed; until then it is the published forward.
     """
 
+    arch_betas: tuple[float, float] = (0.5, 0.999)
+    """Those of the reference's Adam for alpha."""
     clips_virtual_step = False
     """Whether the virtual step of the second order is clipped as the weight step is; the reference does so for texts alone."""
     held_virtually: frozenset[str] = frozenset()

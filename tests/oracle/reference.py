@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from darts_core.config import SearchConfig
-from darts_core.genotype import Genotype, published
+from darts_core.genotype import published
 from darts_core.methods import METHODS
 from darts_core.metrics import count_macs, count_parameters
 from darts_core.nets.network import Network
@@ -23,25 +23,10 @@ from darts_core.supernet.backend import Backend, Compiled, Eager, Native, Refere
 from darts_core.supernet.image import ImageSupernet
 from darts_core.supernet.shape import CellShape
 from darts_core.supernet.supernet import Supernet
+from tests.oracle.comparison import Outcome, compare, pairs
 
-TOLERANCE = 1e-9
 DARTS_SHAPE = CellShape(nodes=4)
 PARTIAL_NAMES = {"normal": "alphas_normal", "reduce": "alphas_reduce", "normal_edges": "betas_normal", "reduce_edges": "betas_reduce"}
-Outcome = tuple[str, str | None]
-
-
-def relative_error(ours: torch.Tensor, theirs: torch.Tensor) -> float:
-    """Largest difference over the largest magnitude of the reference (absolute where that is 0)."""
-    scale = float(theirs.abs().max()) or 1.0
-    return float((ours.detach() - theirs).abs().max()) / scale
-
-
-def compare(name: str, ours: Mapping[str, torch.Tensor], theirs: Mapping[str, torch.Tensor]) -> Outcome:
-    if missing := sorted(set(theirs) - set(ours)):
-        return name, f"missing: {missing[:3]}"
-    worst = max(theirs, key=lambda key: relative_error(ours[key], theirs[key]))
-    error = relative_error(ours[worst], theirs[worst])
-    return name, None if error <= TOLERANCE else f"{worst}: relative error {error:.2e}, at most {TOLERANCE:.0e} expected"
 
 
 def ways() -> list[tuple[Backend, bool]]:
@@ -168,10 +153,6 @@ def _take_step(supernet: Supernet, bilevel: Bilevel, step: Mapping[str, torch.Te
     seen.update({f"alphas_{k}": a.detach().clone() for k, a in supernet.arch.items()})
     taken = bilevel.weight_step(train, lr=lr)
     return {**seen, "train_loss": taken.loss, "grad_norm": taken.grad_norm}
-
-
-def pairs(genotype: Genotype, cell_type: str) -> list[list[object]]:
-    return [[edge.op, edge.src] for _, edge in genotype.cell(cell_type).edges]
 
 
 def genotypes(root: Path) -> Iterator[Outcome]:
