@@ -119,10 +119,10 @@ def _best(history: pd.DataFrame, suffix: str) -> tuple[float, float] | None:
 
 
 def _best_note(history: pd.DataFrame) -> str:
-    if (best := _best(history, "acc")) is not None:
-        return f"highest validation accuracy {best[1]:.2f} % in epoch {best[0]:.0f}"
     if (best := _best(history, "ppl")) is not None:
         return f"lowest validation perplexity {best[1]:.2f} in epoch {best[0]:.0f}"
+    if (best := _best(history, "acc")) is not None:
+        return f"highest validation accuracy {best[1]:.2f} % in epoch {best[0]:.0f}"
     return ""
 
 
