@@ -57,7 +57,7 @@ class SearchData:
 
     batch_shape: tuple[int, ...]
     train: Loader
-    valid: Iterator[Batch]
+    valid: Iterable[Batch]
     held_out: Iterable[Any]
 
     def streams(self) -> list[Stateful]:
