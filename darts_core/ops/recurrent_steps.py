@@ -97,9 +97,9 @@ class RecurrentSteps(torch.autograd.Function):
             gates.append((gate.sigmoid(), new.tanh()))
             x = torch.addcmul(h, gates[-1][0], gates[-1][1] - h)
             kept.append([])
-            for i, w_i in enumerate([None, *w]):
-                if w_i is not None:
-                    x = _node(s[:i], seen[:i], w_i, p[i - 1], kept[-1])
+            for i in range(len(w) + 1):
+                if i:
+                    x = _node(s[:i], seen[:i], w[i - 1], p[i - 1], kept[-1])
                 s[i], rstd[t, i], mean[t, i], var[t, i] = normalised(x, bn)
                 if mask is not None:
                     torch.mul(s[i], mask, out=seen[i])
@@ -145,7 +145,7 @@ class RecurrentSteps(torch.autograd.Function):
         if ctx.needs_input_grad[2]:
             read = torch.cat([first.unsqueeze(0), outputs[:-1]])
             grad_u = (read if mask is None else read * mask).flatten(0, 1).t() @ grad_product.flatten(0, 1)
-        return grad_product, grad_h, grad_u, _joined(grad_p), None, None, *(grad_w or [None] * len(w))
+        return grad_product, grad_h, grad_u, _joined(grad_p), None, None, *([None] * len(w) if grad_w is None else grad_w)
 
 
 def _by_node(weights_E4: Tensor, nodes: int) -> list[Tensor]:

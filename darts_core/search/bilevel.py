@@ -21,7 +21,8 @@ from torch.optim import Optimizer
 from darts_core.registry import Registry
 from darts_core.supernet.supernet import Supernet
 
-Batch = tuple[Tensor, Tensor]
+Batch = tuple[Any, Tensor]
+"""What the supernet reads, images or a window of a text, and its targets."""
 Loss = Callable[[Tensor, Tensor], Tensor]
 T = TypeVar("T")
 
