@@ -17,7 +17,7 @@ from darts_core.nets.baselines import BASELINES
 from darts_core.nets.language_baselines import LANGUAGE_BASELINES
 from darts_core.registry import Registry
 from darts_core.search.derive import DERIVE_RULES
-from darts_core.search.method import Method, check_warmup
+from darts_core.search.method import Method, check_space, check_warmup
 from darts_core.spaces import SPACES
 from darts_core.spaces.darts_rnn import RecurrentSpace
 from darts_core.spaces.nasbench201 import from_string
@@ -39,14 +39,13 @@ def cross_check(cfg: Config, *, folder: Path = Path(), only_search: bool = False
     """
     checks: list[Callable[[], object]] = [
         lambda: _check_data(cfg),
-        lambda: build_space(cfg),
+        lambda: build_space(cfg, folder=folder),
         lambda: _check_memory(cfg),
+        lambda: _check_phases(cfg, folder=folder),
     ]
     is_text = isinstance(cfg, TextConfig)
-    if not is_text:
-        checks.append(lambda: check_width(image_space(cfg).init_channels, build_method(cfg).channel_proportion))
     if not only_search and not is_text:
-        checks.append(lambda: _check_network(cfg))
+        checks.append(lambda: _check_network(cfg, folder=folder))
     if cfg.derive.genotype != "search":
         checks.append(lambda: named_genotype(cfg, folder=folder))
     else:
@@ -76,14 +75,31 @@ def _check_data(cfg: Config) -> None:
         raise ValueError(f"data.name: {cfg.data.name} is images, and space.name: {cfg.space.name} is for text. Expected one of: {texts}.")
 
 
+def _check_phases(cfg: Config, *, folder: Path) -> None:
+    """Raise ``ValueError`` where the space does not suit a phase of the method, or its operations have no cost."""
+    space, method = build_space(cfg, folder=folder), build_method(cfg)
+    if isinstance(space, CellSpace):
+        for channels in (space.init_channels, *space.widths):
+            for phase in range(len(method.phases)):
+                check_width(channels, method.proportion(phase))
+    check_space(method, space)
+
+
 def _check_memory(cfg: Config) -> None:
     if build_method(cfg).arch_gradient.graphs > 1 and cfg.search.memory == "lean":
         raise ValueError("search.memory: lean saves nothing with method.arch_gradient: exact. Set one of them to another value.")
 
 
-def _check_network(cfg: Config) -> None:
+def _check_network(cfg: Config, *, folder: Path) -> None:
     again = cfg.retrain
-    image_space(cfg).frame.check(layers=again.layers, stem=again.stem, auxiliary=again.auxiliary, section="retrain")
+    image_space(cfg, folder=folder).check_network(
+        init_channels=again.init_channels,
+        layers=again.layers,
+        stem=again.stem,
+        auxiliary=again.auxiliary,
+        drop_path_prob=again.drop_path_prob,
+        cells=again.cells,
+    )
 
 
 def benchmark_table(cfg: Config, *, folder: Path = Path()) -> BenchmarkTable | None:
@@ -93,14 +109,23 @@ def benchmark_table(cfg: Config, *, folder: Path = Path()) -> BenchmarkTable | N
     """
     if cfg.evaluate.benchmark_table is None:
         return None
-    if build_space(cfg).spell is None:
+    if build_space(cfg, folder=folder).spell is None:
         raise ValueError(f"evaluate.benchmark_table must be null with space.name: {cfg.space.name}, whose architectures no table lists.")
     return BenchmarkTable.load(folder / cfg.evaluate.benchmark_table)
 
 
-def build_space(cfg: Config) -> Space:
-    """Return the space that ``space.*`` describes."""
-    return SPACES.build(cfg.space.name, cfg.space.options)
+def build_space(cfg: Config, *, folder: Path = Path()) -> Space:
+    """Return the space that ``space.*`` describes; a file that it names is relative to ``folder``."""
+    named = {key.partition(".")[2]: path for key, path in space_files(cfg, folder=folder).items()}
+    space: Space = SPACES.build(cfg.space.name, {**cfg.space.options, **named})
+    return space
+
+
+def space_files(cfg: Config, *, folder: Path = Path()) -> dict[str, str]:
+    """Return the files that ``space.*`` names, relative to ``folder``, by their keys."""
+    options = cfg.space.options
+    files = [key for key, kind in SPACES.types(cfg.space.name).items() if kind == Path | None]
+    return {f"space.{key}": str(folder / str(options[key])) for key in files if options.get(key) is not None}
 
 
 def text_space(cfg: Config) -> RecurrentSpace:
@@ -110,9 +135,9 @@ def text_space(cfg: Config) -> RecurrentSpace:
     return space
 
 
-def image_space(cfg: Config) -> CellSpace:
+def image_space(cfg: Config, *, folder: Path = Path()) -> CellSpace:
     """Return the space that ``space.*`` describes, where its networks see images. Raise ``ValueError`` where they read a text."""
-    space = build_space(cfg)
+    space = build_space(cfg, folder=folder)
     if not isinstance(space, CellSpace):
         raise ValueError(f"space.name must be a space for images here. Got {cfg.space.name}, which is for texts.")
     return space
@@ -131,7 +156,7 @@ def named_genotype(cfg: Config, *, folder: Path = Path()) -> Genotype:
     name = cfg.derive.genotype
     is_string = name.startswith("|")
     known = None if is_genotype_file(cfg) or is_string else published(name)
-    space = build_space(cfg)
+    space = build_space(cfg, folder=folder)
     try:
         genotype = known or (from_string(name) if is_string else Genotype.load(folder / name))
         space.check(genotype)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from darts_core.registry import suggest
+from darts_core.strict_json import checked_int, checked_mapping, read_json
 
 SCHEMA_VERSION = 1
 CELL_TYPES = ("normal", "reduce")
+LAYERS = "layers"
+"""The cell that is the whole of a network: a chain, of which each node is a layer."""
+
+_NAMES = (*CELL_TYPES, LAYERS)
 
 
 class GenotypeError(ValueError):
@@ -41,30 +46,40 @@ class Cell:
         """All edges as ``(destination state, edge)``, in the order of the nodes."""
         return tuple((j + self.inputs, edge) for j, edges in enumerate(self.nodes) for edge in edges)
 
+    def layer(self, number: int) -> Cell:
+        """Return the operation of a layer (from 0) of a chain, a cell of one node."""
+        return Cell(((Edge(self.nodes[number][0].op, 0),),), (1,), 1)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Genotype:
-    """A normal cell and, in most spaces, a reduction cell, the space that they belong to and the rule that derived them."""
+    """A normal cell and, in most spaces, a reduction cell, the space that they belong to and the rule that derived them.
 
-    normal: Cell
+    In their place ``layers``: state 0 is what the stem makes, each node a layer. Its first edge is the layer's operation, any others are
+    skip connections from earlier layers.
+    """
+
+    normal: Cell | None = None
     reduce: Cell | None = None
+    layers: Cell | None = None
     space: str = "darts_cnn"
     rule: str = "published"
 
     @classmethod
     def of(cls, cells: Mapping[str, Cell], *, space: str, rule: str) -> Genotype:
         """Return the genotype of ``cells`` by their types."""
-        return cls(normal=cells["normal"], reduce=cells.get("reduce"), space=space, rule=rule)
+        return cls(**cells, space=space, rule=rule)
 
     @property
     def cells(self) -> dict[str, Cell]:
         """The cells that there are, by their types."""
-        return {"normal": self.normal} if self.reduce is None else {"normal": self.normal, "reduce": self.reduce}
+        found = {name: getattr(self, name) for name in _NAMES}
+        return {name: cell for name, cell in found.items() if cell is not None}
 
     def cell(self, cell_type: str) -> Cell:
-        """Return the cell called ``normal`` or ``reduce``; another name, or one that there is none of, raises ``ValueError``."""
-        if cell_type not in CELL_TYPES:
-            raise ValueError(f"A cell is called 'normal' or 'reduce'. Got {cell_type!r}.")
+        """Return the cell called ``normal``, ``reduce`` or ``layers``; another name, or one that is not there, raises ``ValueError``."""
+        if cell_type not in _NAMES:
+            raise ValueError(f"A cell is called {_either(_NAMES)}. Got {cell_type!r}.")
         if cell_type not in self.cells:
             raise ValueError(f"A genotype of the space '{self.space}' has no {cell_type} cell.")
         return self.cells[cell_type]
@@ -99,45 +114,25 @@ class Genotype:
         for key in ("space", "rule"):
             if not isinstance(top[key], str) or not top[key]:
                 raise GenotypeError(f"{source}: {key} must be a name. Got {top[key]!r}.")
-        cells = _mapping(top["cells"], f"{source}: cells", {"normal"}, optional={"reduce"})
-        read = {cell_type: _read_cell(cells[cell_type], f"{source}: {cell_type} cell") for cell_type in CELL_TYPES if cell_type in cells}
+        is_chain = isinstance(top["cells"], dict) and LAYERS in top["cells"]
+        cells = _mapping(top["cells"], f"{source}: cells", {LAYERS if is_chain else "normal"}, optional=set() if is_chain else {"reduce"})
+        read = {name: _read_cell(cells[name], f"{source}: {name} cell") for name in _NAMES if name in cells}
         return cls.of(read, space=top["space"], rule=top["rule"])
 
     @classmethod
     def load(cls, path: str | Path) -> Genotype:
         """Read a JSON file. Raise ``GenotypeError`` where it is missing, not JSON, or not a genotype."""
-        try:
-            data = json.loads(Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=_once)
-        except OSError as error:
-            raise GenotypeError(f"{path}: cannot be read ({error.strerror}).") from None
-        except (ValueError, RecursionError) as error:
-            raise GenotypeError(f"{path}: not JSON ({error}).") from None
+        data = read_json(path, error=GenotypeError)
         return cls.from_dict(data, source=str(path))
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    data = dict(pairs)
-    if len(data) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"the key '{next(name for name in names if names.count(name) > 1)}' is given twice in one object")
-    return data
+def _either(names: Sequence[str]) -> str:
+    quoted = [f"'{name}'" for name in names]
+    return f"{', '.join(quoted[:-1])} or {quoted[-1]}"
 
 
-def _mapping(data: object, where: str, keys: set[str], *, optional: Set[str] = frozenset()) -> Mapping[str, Any]:
-    if not isinstance(data, dict):
-        raise GenotypeError(f"{where}: an object with the keys {sorted(keys)} expected. Got {type(data).__name__}.")
-    if missing := sorted(keys - set(data)):
-        raise GenotypeError(f"{where}: missing {missing}.")
-    if unknown := sorted(set(data) - keys - optional):
-        known = keys | optional
-        raise GenotypeError(f"{where}: unknown key '{unknown[0]}'{suggest(unknown[0], known)}. Known: {sorted(known)}.")
-    return data
-
-
-def _index(value: object, where: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise GenotypeError(f"{where}: a whole number expected. Got {value!r}.")
-    return value
+_mapping = partial(checked_mapping, error=GenotypeError)
+_index = partial(checked_int, error=GenotypeError)
 
 
 def _read_cell(data: object, where: str) -> Cell:

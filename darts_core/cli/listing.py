@@ -34,14 +34,16 @@ def options(registry: Registry[Any], name: str) -> list[str]:
 
 
 def _spelled(kind: Any) -> str:
-    """Return a type in the words of params.yaml: the choices of a Literal, ``null`` for None, a list for a tuple."""
+    """Return a type in the words of params.yaml: a Literal's choices, ``null`` for None, a list for a tuple, an arrow for a mapping."""
     if get_origin(kind) is Literal:
         return " | ".join(map(written, get_args(kind)))
     if get_origin(kind) in (Union, UnionType):
         return " | ".join(map(_spelled, get_args(kind)))
+    if get_origin(kind) is dict:
+        return f"map of {' to '.join(map(_spelled, get_args(kind)))}"
     if get_origin(kind) in (tuple, list):
         return f"list of {_spelled(get_args(kind)[0])}"
-    return {"NoneType": "null", "str": "text", "int": "whole number", "float": "number", "bool": "true | false"}.get(
+    return {"NoneType": "null", "str": "text", "int": "whole number", "float": "number", "bool": "true | false", "Path": "file"}.get(
         getattr(kind, "__name__", ""), str(kind)
     )
 
@@ -103,7 +105,7 @@ def _list_genotypes(args: argparse.Namespace) -> int:
 
     width = max(map(len, published_names()))
     for name in published_names():
-        sys.stdout.write(f"{name:<{width}}  {len(published(name).normal.nodes)} nodes, from {published_source(name)}\n")
+        sys.stdout.write(f"{name:<{width}}  {len(published(name).cell('normal').nodes)} nodes, from {published_source(name)}\n")
     return 0
 
 

@@ -91,7 +91,7 @@ class SearchConfig(Section):
         description="auto: eager, or native (C++ for a CPU) for a long search, where it agrees with reference, the published forward",
     )
     memory: Literal["auto", "normal", "lean"] = Field(
-        default="auto", description="lean computes cells a second time to save memory; auto: lean where normal exceeds the budget"
+        default="auto", description="lean computes cells or edges a second time to save memory; auto: lean where normal exceeds the budget"
     )
     memory_budget_mib: Positive | None = Field(default=None, description="for memory: auto; null: 80 % of what is free on the device")
 
@@ -127,6 +127,7 @@ class RetrainConfig(Section):
     grad_clip: NotNegative = Field(default=5.0, description="largest norm of the gradient; 0 switches clipping off")
     init_channels: Count = 36
     layers: Count = 20
+    cells: tuple[Literal["normal", "reduction"], ...] | None = Field(default=None, description="which cells; null: as the space has them")
     stem: Literal["cifar", "imagenet"] = "cifar"
     auxiliary: StrictBool = True
     auxiliary_weight: NotNegative = 0.4

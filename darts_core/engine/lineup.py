@@ -16,7 +16,7 @@ from darts_core.engine.language_lineup import LanguageSizes
 from darts_core.engine.training import Trained
 from darts_core.genotype import Genotype
 from darts_core.nets.baselines import BASELINES
-from darts_core.nets.skeleton import Stem
+from darts_core.nets.skeleton import CellName, Stem
 from darts_core.ops.drop_path import DropPath
 from darts_core.runtime.checkpoint import save_atomically
 from darts_core.runtime.seed import stream
@@ -39,6 +39,7 @@ class Sizes:
     layers: int
     stem: Stem
     auxiliary: bool
+    cells: tuple[CellName, ...] | None = None
 
     @classmethod
     def of(cls, cfg: RetrainConfig, *, shape: tuple[int, int, int], num_classes: int) -> Sizes:
@@ -52,6 +53,7 @@ class Sizes:
             layers=cfg.layers,
             stem=cfg.stem,
             auxiliary=cfg.auxiliary,
+            cells=cfg.cells,
         )
 
     def build(self, entrant: Entrant, space: CellSpace) -> nn.Module:
@@ -85,6 +87,7 @@ class Entrant:
             stem=sizes.stem,
             auxiliary=sizes.auxiliary,
             drop_path=drop_path,
+            cells=sizes.cells,
         )
 
 
@@ -152,4 +155,7 @@ def _read(folder: Path) -> Saved:
         genotype=None if genotype is None else Genotype.from_dict(genotype, source=str(path)),
         baseline=described["baseline"],
     )
-    return Saved(entrant=entrant, sizes=KINDS[described["kind"]](**described["sizes"]), folder=folder)
+    sizes = described["sizes"]
+    if sizes.get("cells") is not None:
+        sizes = {**sizes, "cells": tuple(sizes["cells"])}
+    return Saved(entrant=entrant, sizes=KINDS[described["kind"]](**sizes), folder=folder)

@@ -14,6 +14,7 @@ from darts_core.engine.loop import Batch, Loader, Log, assess, no_log, require_f
 from darts_core.engine.schedule import cosine
 from darts_core.engine.training import Row, State, Trained, train_epochs
 from darts_core.metrics import RunningMean, top_k_accuracy
+from darts_core.ops.drawn import drawn_modules, redraw
 from darts_core.ops.drop_path import DropPath
 from darts_core.runtime.checkpoint import Checkpoint
 from darts_core.runtime.optim import sgd
@@ -31,6 +32,7 @@ class Trainer:
         self.device = device
         self.drop_path = drop_path
         self.parameters = list(network.parameters())
+        self.drawn = drawn_modules(network)
         self.optimizer = sgd(self.parameters, lr=cfg.lr, momentum=cfg.momentum, weight_decay=cfg.weight_decay)
         self.scaler = torch.amp.GradScaler(device.type, enabled=cfg.amp == "float16")
 
@@ -82,6 +84,7 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(self.parameters, cfg.grad_clip or float("inf"))
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        redraw(self.drawn)
         return loss.detach(), logits.detach()
 
     def state_dict(self) -> dict[str, Any]:

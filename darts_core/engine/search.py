@@ -13,6 +13,8 @@ from torch import Tensor
 
 from darts_core.config import SearchConfig
 from darts_core.engine.alphas import alpha_rows, edge_metrics, mixture_metrics
+from darts_core.engine.course import Course
+from darts_core.engine.epoch import train_epoch
 from darts_core.engine.loop import (
     Batch,
     EpochCost,
@@ -26,20 +28,17 @@ from darts_core.engine.loop import (
     require_finite,
     to_device,
 )
-from darts_core.engine.placing import advice, place
-from darts_core.engine.schedule import cosine
+from darts_core.engine.placing import advice
+from darts_core.engine.rollback import Clock, Rollback
+from darts_core.engine.selection import selected
 from darts_core.engine.watch import cell_metrics, collapse_warning, is_collapsed, ranking, stable_epochs
 from darts_core.genotype import Cell, Genotype
-from darts_core.metrics import RunningMean, top_k_accuracy
 from darts_core.runtime.checkpoint import Checkpoint
 from darts_core.runtime.progress import Progress
 from darts_core.search.hessian import dominant_eigenvalue
 from darts_core.search.method import Method, check_warmup
-from darts_core.search.select import Selection
-from darts_core.search.steps import Bilevel
 from darts_core.search.stop import why_stop
 from darts_core.spaces.space import Space
-from darts_core.supernet.recompute import BatchNormsStandStill
 from darts_core.supernet.sampled import Sampled
 from darts_core.supernet.supernet import Supernet
 
@@ -70,7 +69,8 @@ class SearchResult:
     """What a search found.
 
     ``history`` has a row an epoch (losses, accuracies in percent, learning rate, entropies, mean weights, the collapse watch), ``alphas`` a
-    row for each epoch, cell, edge and operation, ``costs`` what :meth:`EpochCost.lap` says of each epoch; ``op_weights`` are the final
+    row for each epoch, cell, edge and operation, ``costs`` what :meth:`EpochCost.lap` says of each epoch, and ``selection`` of choosing an
+    architecture after the last one, where the method does; ``op_weights`` are the final
     weights op_EO of each cell type, ``edge_weights`` those of the edges, edge_E, where they have any, and ``supernet_state`` is the
     ``state_dict`` with alpha in it. ``computed`` says by which backend and memory mode, ``stopped`` why the search ended before its last
     epoch, if it did.
@@ -80,6 +80,7 @@ class SearchResult:
     history: list[Row]
     alphas: list[Row]
     costs: list[Row]
+    selection: dict[str, float] | None
     computed: dict[str, str]
     stopped: str | None
     op_weights: dict[str, Tensor] = field(repr=False)
@@ -88,8 +89,8 @@ class SearchResult:
 
     @property
     def normal(self) -> Cell:
-        """The normal cell."""
-        return self.genotype.normal
+        """The normal cell; ``ValueError`` where the space has none."""
+        return self.genotype.cell("normal")
 
     @property
     def reduce(self) -> Cell:
@@ -124,45 +125,74 @@ def search(
 
     Go on from ``checkpoint`` where it holds a state. What a method draws at random comes from ``generator``, a CPU generator.
 
-    Raise ``ValueError`` where the method's warm-up leaves no epoch in which alpha moves, ``TrainingError`` where a loss is not finite, the
+    Raise ``ValueError`` where the method's warm-up leaves no epoch in which alpha moves, or where the space does not suit its phases,
+    ``TrainingError`` where a loss is not finite, the
     training set is empty, or the device's memory is full.
     """
     check_warmup(method, cfg)
     if isinstance(data.train, Sized) and len(data.train) == 0:
         raise TrainingError("The training loader has no batch: fewer images than search.batch_size with drop_last?")
+    state = None if checkpoint is None else checkpoint.load("search")
+    course = Course(
+        supernet=supernet,
+        method=method,
+        space=space,
+        cfg=cfg,
+        device=device,
+        batch_shape=data.batch_shape,
+        batches=len(data.train),
+        generator=torch.Generator().manual_seed(0) if generator is None else generator,
+    )
     with memory_advice(advice(supernet, method)):
-        computed = place(supernet, method, cfg, device, data.batch_shape, batches=len(data.train))
+        course.begin(None if state is None else state["course"])
+    supernet, bilevel = course.supernet, course.bilevel
     memory_format = supernet.backend.memory_format(device)
-    bilevel = Bilevel(supernet, method, cfg, generator=generator)
+    rollback = Rollback(bilevel)
     usable = space.shape.choosable(supernet.primitives)
     history: list[Row] = []
     alphas: list[Row] = []
     costs: list[Row] = []
     done = 0
-    if checkpoint is not None and (state := checkpoint.load("search")) is not None:
+    if state is not None:
         supernet.load_state_dict(state["supernet"])
         bilevel.load_state_dict(state["bilevel"])
         for part, saved in zip(data.streams(), state["streams"], strict=True):
             part.load_state_dict(saved)
         history, alphas, costs, done = state["history"], state["alphas"], state["costs"], state["epoch"]
+        rollback.load_state_dict(state["rollback"])
     reporter = Progress("search", cfg.epochs, mode=progress, done=done)
     with memory_advice(advice(supernet, method)), EpochCost(device) as cost:
-        valid = cost.waiting(to_device(data.valid, device, memory_format))
-        for epoch in range(done, cfg.epochs):
-            if why_stop(method.stop, history) is not None:
-                break
+
+        def placed(batches: Iterable[Any]) -> Iterator[Batch]:
+            return cost.waiting(to_device(batches, device, memory_format))
+
+        valid = placed(data.valid)
+        for epoch in (clock := Clock(done, cfg.epochs)):
+            if course.is_last and epoch > course.span.first and (reason := why_stop(method.stop, history)) is not None:
+                if (back := rollback.restart(history)) is None:
+                    break
+                LOG.info("search: %s.", reason)
+                history, alphas = history[:back], [row for row in alphas if row["epoch"] <= back]
+                reporter.done = clock.next = back
+                continue
+            if course.advance(epoch):
+                supernet, bilevel = course.supernet, course.bilevel
+                rollback = Rollback(bilevel)
+                memory_format = supernet.backend.memory_format(device)
+                valid = placed(data.valid)
             bilevel.start_epoch(epoch)
-            before, is_still = ranking(supernet.mixture(), usable), method.is_still(epoch)
-            lr = cosine(epoch, epochs=cfg.epochs, lr=cfg.lr, lr_min=cfg.lr_min)
+            before, is_still = ranking(supernet.mixture(), usable), course.is_still(epoch)
+            lr = course.lr(epoch)
             temperature = _set_temperature(supernet, method, epoch, cfg.epochs)
-            batches = reporter.batches(cost.waiting(to_device(data.train, device, memory_format)), total=len(data.train))
-            row = _train_epoch(bilevel, batches, valid, lr, is_still=is_still)
+            batches = reporter.batches(placed(data.train), total=len(data.train))
+            row = train_epoch(bilevel, batches, valid, lr, is_still=is_still)
             require_finite(
                 row["train_loss"] + row.get("arch_loss", 0.0),
                 what=f"The loss of epoch {epoch + 1}",
                 advice="Lower search.lr or search.arch_lr.",
             )
-            row["valid_loss"], row["valid_acc"] = assess(supernet, cost.waiting(to_device(data.held_out, device, memory_format)))
+            row |= bilevel.prune()
+            row["valid_loss"], row["valid_acc"] = assess(supernet, placed(data.held_out))
             mixture = supernet.mixture()
             row |= {
                 **supernet.metrics(row),
@@ -170,36 +200,49 @@ def search(
                 **temperature,
                 **mixture_metrics(mixture, supernet.primitives),
                 **edge_metrics(supernet.edge_mixture(), space.edge_names),
-                **cell_metrics(_derive(supernet, method, space, mixture)),
+                **cell_metrics(_derive(supernet, method, space, mixture), space),
                 "stable_epochs": stable_epochs(history, before, ranking(mixture, usable), is_still=is_still),
             }
+            row |= rollback.row()
             row["collapsed"] = int(is_collapsed([*history, row]))
+            if len(method.phases) > 1:
+                row["phase"] = course.number + 1
             if method.penalties:
                 row["penalty"] = float(bilevel.penalty().detach())
-            if cfg.hessian_every and (epoch + 1) % cfg.hessian_every == 0:
-                row["hessian"] = _curvature(supernet, next(iter(to_device(data.held_out, device, memory_format))))
+            if (every := cfg.hessian_every or method.hessian_every) and (epoch + 1) % every == 0:
+                row["hessian"] = _curvature(supernet, next(placed(data.held_out)))
             history.append({"epoch": epoch + 1, **row})
             if (warning := collapse_warning(history)) is not None:
                 LOG.warning("search: %s", warning)
             alphas += alpha_rows(epoch + 1, mixture, space.edge_names, supernet.primitives)
+            rollback.note(history)
             costs.append({"epoch": epoch + 1, **cost.lap()})
             if checkpoint is not None:
                 checkpoint.save(
                     "search",
                     {
                         "epoch": epoch + 1,
+                        "course": course.state_dict(),
                         "supernet": supernet.state_dict(),
                         "bilevel": bilevel.state_dict(),
                         "streams": [part.state_dict() for part in data.streams()],
                         "history": history,
                         "alphas": alphas,
                         "costs": costs,
+                        "rollback": rollback.state_dict(),
                     },
                 )
             row |= {name: value for name, value in costs[-1].items() if name != "epoch"}
             log(row, epoch + 1)
             reporter.epoch({name: row[name] for name in SHOWN if name in row})
-        op_weights = supernet.mixture() if method.select is None else _selected(supernet, method.select, space, valid)
+        if (back := rollback.go_back(history)) is not None:
+            LOG.info("search: takes the architecture of epoch %d.", back)
+        if method.select is None:
+            op_weights, selection = supernet.mixture(), None
+        else:
+            _set_temperature(supernet, method, len(history) - 1, cfg.epochs)  # a resumed search may have had no epoch
+            op_weights = selected(bilevel, course.space, train=data.train, valid=valid, held_out=data.held_out, place=placed)
+            selection = cost.lap()
     reporter.close()
     stopped = why_stop(method.stop, history) if len(history) < cfg.epochs else None
     if stopped is not None:
@@ -209,7 +252,8 @@ def search(
         history=history,
         alphas=alphas,
         costs=costs,
-        computed=computed,
+        selection=selection,
+        computed=course.computed,
         stopped=stopped,
         op_weights=op_weights,
         edge_weights=supernet.edge_mixture(),
@@ -233,36 +277,3 @@ def _set_temperature(supernet: Supernet, method: Method, epoch: int, epochs: int
     assert isinstance(supernet.relax, Sampled)
     supernet.relax.temperature = method.temperature(epoch, epochs)
     return {"temperature": supernet.relax.temperature}
-
-
-def _selected(supernet: Supernet, select: Selection, space: Space, valid: Iterator[Batch]) -> dict[str, Tensor]:
-    """Return the weights 0 and 1 of the architecture that ``select`` chooses by the supernet's weights."""
-    batches = [next(valid) for _ in range(select.batches)]
-    supernet.train()  # the statistics of the batch: those of all paths together are no path's
-
-    def score(genotype: Genotype) -> float:
-        accuracy = RunningMean()
-        with torch.no_grad(), supernet.only(genotype), BatchNormsStandStill(supernet):
-            for images, labels in batches:
-                accuracy.update(top_k_accuracy(supernet(images), labels), len(labels))
-        return accuracy.value
-
-    seed = supernet.relax.seed() if isinstance(supernet.relax, Sampled) else 0
-    genotype, best = select(space, score, torch.Generator().manual_seed(seed))
-    LOG.info("search: the chosen architecture has %.2f %% on %d validation batches with the shared weights.", best, select.batches)
-    return {cell_type: supernet.path(genotype, cell_type).op_EO.cpu() for cell_type in supernet.cell_types}
-
-
-def _train_epoch(bilevel: Bilevel, batches: Iterable[Batch], valid: Iterator[Batch], lr: float, *, is_still: bool) -> Row:
-    """Move the weights by each batch, and, unless it stands still, alpha before them."""
-    train_loss, train_acc, arch_loss = RunningMean(), RunningMean(), RunningMean()
-    bilevel.supernet.train()
-    for train in batches:
-        if not is_still:
-            held_out = next(valid)
-            arch_loss.update(bilevel.arch_step(train=train, valid=held_out, lr=lr), len(held_out[1]))
-        taken = bilevel.weight_step(train, lr=lr)
-        train_loss.update(taken.loss, len(train[1]))
-        train_acc.update(top_k_accuracy(taken.logits, train[1]), len(train[1]))
-    row = {"train_loss": train_loss.value, "train_acc": train_acc.value}
-    return row if is_still else {**row, "arch_loss": arch_loss.value}

@@ -12,6 +12,8 @@ from torch import Tensor
 from darts_core.genotype import Genotype
 from darts_core.ops import OPS
 from darts_core.ops.recurrent import ACTIVATIONS
+from darts_core.search.stop import main_cell
+from darts_core.spaces.space import Space
 
 Row = Mapping[str, Any]
 
@@ -35,13 +37,18 @@ def has_parameters(op: str) -> bool:
         return any(True for _ in OPS.get(op)(4, stride=1, affine=False).parameters())
 
 
-def cell_metrics(genotype: Genotype) -> dict[str, float]:
-    """Return of each derived cell the share of operations without parameters, ``parameterless_<cell>``, and the number ``skips_<cell>``."""
+def cell_metrics(genotype: Genotype, space: Space) -> dict[str, float]:
+    """Return of each derived cell the share of operations without parameters, ``parameterless_<cell>``, and the number ``skips_<cell>``.
+
+    Edges of ``space`` that offer no operation with parameters are left out of the share: skip connections that are chosen are no collapse.
+    """
     metrics: dict[str, float] = {}
+    offers = space.offers()
     for cell_type, cell in genotype.cells.items():
-        ops = [edge.op for _, edge in cell.edges]
-        metrics[f"parameterless_{cell_type}"] = sum(not has_parameters(op) for op in ops) / len(ops)
-        metrics[f"skips_{cell_type}"] = sum(op == "skip_connect" for op in ops)
+        offered = dict(zip(space.shape.sources, offers[cell_type].names))
+        ops = [edge.op for dst, edge in cell.edges if any(map(has_parameters, offered.get((edge.src, dst), space.primitives)))]
+        metrics[f"parameterless_{cell_type}"] = sum(not has_parameters(op) for op in ops) / max(1, len(ops))
+        metrics[f"skips_{cell_type}"] = sum(edge.op == "skip_connect" for _, edge in cell.edges)
     return metrics
 
 
@@ -62,9 +69,13 @@ def stable_epochs(history: Sequence[Row], before: Tensor, now: Tensor, *, is_sti
 
 
 def is_collapsed(history: Sequence[Row]) -> bool:
-    """Return whether the last ``COLLAPSED_EPOCHS`` epochs all end with a collapsed normal cell, none of them in a warm-up."""
+    """Return whether the last ``COLLAPSED_EPOCHS`` epochs all end with a collapsed first cell, none of them in a warm-up."""
     last = history[-COLLAPSED_EPOCHS:]
-    return len(last) == COLLAPSED_EPOCHS and all("arch_loss" in row and row["parameterless_normal"] >= COLLAPSED_SHARE for row in last)
+    return len(last) == COLLAPSED_EPOCHS and all("arch_loss" in row and _share(row) >= COLLAPSED_SHARE for row in last)
+
+
+def _share(row: Row) -> float:
+    return float(row[f"parameterless_{main_cell(row)}"])
 
 
 def collapse_warning(history: Sequence[Row]) -> str | None:
@@ -72,8 +83,9 @@ def collapse_warning(history: Sequence[Row]) -> str | None:
     if not is_collapsed(history) or any(is_collapsed(history[:end]) for end in range(len(history))):
         return None
     row = history[-1]
+    cell = main_cell(row)
     return (
-        f"the search has collapsed: for {COLLAPSED_EPOCHS} epochs at least {COLLAPSED_SHARE:.0%} of the derived normal cell's operations "
-        f"have had no parameters (in epoch {row['epoch']}: {row['parameterless_normal']:.0%}, {row['skips_normal']} skip connections). "
-        "Try fewer search.epochs, a lower search.arch_lr, or another method.name: darts_plus, darts_minus, beta_darts, smooth_darts."
+        f"the search has collapsed: for {COLLAPSED_EPOCHS} epochs at least {COLLAPSED_SHARE:.0%} of the derived {cell} cell's operations "
+        f"have had no parameters (in epoch {row['epoch']}: {_share(row):.0%}, {row[f'skips_{cell}']} skip connections). "
+        "Try fewer search.epochs, a lower search.arch_lr, or another method.name: darts_plus, robust_darts, darts_minus, beta_darts."
     )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts_core.genotype import Cell, Genotype
+from darts_core.genotype import Cell, Edge, Genotype
+from darts_core.nets.halvings import Halvings
 from darts_core.nets.skeleton import AuxiliaryHead, CellPlan, DartsFrame, Frame, Stem, pooled
 from darts_core.ops import OPS
 from darts_core.ops.conv import FactorizedReduce, ReluConvBn
@@ -22,6 +23,8 @@ class DiscreteCell(nn.Module):
 
     def __init__(self, cell: Cell, plan: CellPlan) -> None:
         super().__init__()
+        if plan.row is not None:
+            cell = cell.layer(plan.row)
         self.cell = cell
         self.fits_inputs = plan.fits_inputs
         if plan.fits_inputs:
@@ -30,10 +33,17 @@ class DiscreteCell(nn.Module):
             self.preprocess1 = ReluConvBn(plan.channels_in[1], plan.channels, affine=True)
         self.ops = nn.ModuleList(
             nn.ModuleDict(
-                {edge.op: OPS.get(edge.op)(plan.channels, stride=2 if plan.is_reduction and edge.src < cell.inputs else 1, affine=True)}
+                {
+                    edge.op: OPS.get(edge.op)(
+                        plan.channels_at(dst - cell.inputs), stride=2 if plan.is_reduction and edge.src < cell.inputs else 1, affine=True
+                    )
+                }
             )
-            for _, edge in cell.edges
+            for dst, edge in cell.edges
         )
+        read = [(dst, edges[k].src) for dst, edges in enumerate(cell.nodes, start=cell.inputs) for k in _read(edges)]
+        later = {node: {src for dst, src in read if src < node + cell.inputs <= dst} for node in plan.halvings}
+        self.halvings = Halvings(plan, later, affine=True)
 
     def forward(self, *inputs: Tensor, drop_path: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """Return the concatenated states; ``drop_path`` acts on every edge but identities.
@@ -44,8 +54,10 @@ class DiscreteCell(nn.Module):
         if self.fits_inputs:
             states = [block.last_bn(block.convolve(s)) for block, s in zip((self.preprocess0, self.preprocess1), inputs)]
         modules = iter(self.ops)
-        for edges in self.cell.nodes:
-            summands = [self._edge(next(modules).get_submodule(edge.op), states[edge.src], drop_path) for edge in edges]
+        for node, edges in enumerate(self.cell.nodes):
+            states = self.halvings.of(node, states, lambda halve, state: halve(state))
+            given = [next(modules) for _ in edges]
+            summands = [self._edge(given[k].get_submodule(edges[k].op), states[edges[k].src], drop_path) for k in _read(edges)]
             states.append(reduce(torch.add, summands))
         return concatenate([states[i] for i in self.cell.concat])
 
@@ -53,6 +65,11 @@ class DiscreteCell(nn.Module):
     def _edge(op: nn.Module, x: Tensor, drop_path: Callable[[Tensor], Tensor] | None) -> Tensor:
         h = op(x)
         return h if drop_path is None or isinstance(op, nn.Identity) else drop_path(h)
+
+
+def _read(edges: Sequence[Edge]) -> list[int]:
+    """Return the numbers of a node's edges that add something, or of one that adds zeros."""
+    return [k for k, edge in enumerate(edges) if edge.op != "none"] or [len(edges) - 1]
 
 
 class Network(nn.Module):

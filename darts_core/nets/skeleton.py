@@ -9,7 +9,10 @@ from typing import Literal, Protocol
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from darts_core.genotype import LAYERS
+
 Stem = Literal["cifar", "imagenet"]
+CellName = Literal["normal", "reduction"]
 STEM_MULTIPLIER = 3
 
 
@@ -17,7 +20,9 @@ STEM_MULTIPLIER = 3
 class CellPlan:
     """Where a cell stands: its width, the widths of its inputs, and whether it or its predecessor halves the resolution.
 
-    ``fits_inputs`` says whether the cell begins with blocks that fit its two inputs to its width; else they have it already.
+    ``fits_inputs`` says whether the cell begins with blocks that fit its two inputs to its width; else they have it already. With a ``row``
+    the cell is one layer of a chain: that node of the genotype's ``layers``, that edge of the supernet. With ``halvings`` it is all layers:
+    ahead of these nodes all states are halved, and their channels doubled.
     """
 
     channels_in: tuple[int, ...]
@@ -25,10 +30,18 @@ class CellPlan:
     is_reduction: bool
     follows_reduction: bool
     fits_inputs: bool = True
+    row: int | None = None
+    halvings: tuple[int, ...] = ()
+
+    def channels_at(self, node: int) -> int:
+        """Return the channels of a node, counted from 0."""
+        return self.channels * 2 ** sum(halving <= node for halving in self.halvings)
 
     @property
     def cell_type(self) -> str:
-        """``normal`` or ``reduce``."""
+        """``normal``, ``reduce`` or ``layers``."""
+        if self.row is not None or self.halvings:
+            return LAYERS
         return "reduce" if self.is_reduction else "normal"
 
 
@@ -70,12 +83,11 @@ def reduction_layers(layers: int) -> set[int]:
     return {layers // 3, 2 * layers // 3}
 
 
-def plan_cells(init_channels: int, layers: int, *, stem: Stem, width: Mapping[str, int]) -> Iterator[CellPlan]:
-    """Yield the plan of each cell; ``width`` gives for each cell type how many states its output concatenates."""
+def plan_cells(init_channels: int, reductions: Sequence[bool], *, stem: Stem, width: Mapping[str, int]) -> Iterator[CellPlan]:
+    """Yield the plan of each cell, which is a reduction or not; ``width`` says for each type how many states its output concatenates."""
     before = last = init_channels if stem == "imagenet" else STEM_MULTIPLIER * init_channels
     channels, follows_reduction = init_channels, stem == "imagenet"
-    for layer in range(layers):
-        is_reduction = layer in reduction_layers(layers)
+    for is_reduction in reductions:
         channels = channels * 2 if is_reduction else channels
         plan = CellPlan(channels_in=(before, last), channels=channels, is_reduction=is_reduction, follows_reduction=follows_reduction)
         yield plan
@@ -122,18 +134,31 @@ def build_stem(stem: Stem, in_channels: int, init_channels: int) -> nn.Module:
 
 @dataclass(frozen=True)
 class DartsFrame:
-    """Normal cells with a reduction cell at one and two thirds of the depth; each reads the two before it (arXiv:1806.09055)."""
+    """Normal cells with a reduction cell at one and two thirds of the depth; each reads the two before it (arXiv:1806.09055).
+
+    Or, with ``cells``, normal and reduction cells in that order; ``key`` is where they are named.
+    """
+
+    cells: tuple[CellName, ...] | None = None
+    key: str = "space.cells"
 
     def check(self, *, layers: int, stem: Stem, auxiliary: bool, section: str) -> None:
         """Raise ``ValueError`` for a supernet without a normal cell; a discrete network of any depth can be built."""
-        if section == "space" and layers < 3:
+        if self.cells is not None:
+            if layers != len(self.cells):
+                raise ValueError(f"{section}.layers must be {len(self.cells)}, the number of {self.key}. Got {layers}.")
+        elif section == "space" and layers < 3:
             raise ValueError(
                 f"space.layers must be at least 3, for the supernet to have a normal cell beside two reductions. Got {layers}."
             )
 
     def build(self, *, in_channels: int, init_channels: int, layers: int, stem: Stem, width: Mapping[str, int]) -> Skeleton:
         """Return the skeleton; ``width`` gives for each cell type how many states its output concatenates."""
-        plans = tuple(plan_cells(init_channels, layers, stem=stem, width=width))
+        if self.cells is None:
+            reductions = [layer in reduction_layers(layers) for layer in range(layers)]
+        else:
+            reductions = [cell == "reduction" for cell in self.cells]
+        plans = tuple(plan_cells(init_channels, reductions, stem=stem, width=width))
         channels = plans[-1].channels * width[plans[-1].cell_type]
         return Skeleton(stem=build_stem(stem, in_channels, init_channels), plans=plans, head=nn.Identity(), channels=channels)
 

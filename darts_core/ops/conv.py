@@ -148,18 +148,32 @@ class DilatedConv(ReluFirst):
         return self.pw(self.dw(x))
 
 
-class FactorizedConv7(ReluFirst):
-    """ReLU, 1x7 convolution, 7x1 convolution, BatchNorm: the wide kernel of AmoebaNet's cell."""
+class FactorizedConv(ReluFirst):
+    """ReLU, 1xK convolution, Kx1 convolution, BatchNorm: with K = 7 the wide kernel of AmoebaNet's cell."""
 
-    def __init__(self, channels: int, *, stride: int, affine: bool) -> None:
+    def __init__(self, channels: int, kernel: int, *, stride: int, affine: bool) -> None:
         super().__init__()
-        self.conv1x7 = nn.Conv2d(channels, channels, (1, 7), stride=(1, stride), padding=(0, 3), bias=False)
-        self.conv7x1 = nn.Conv2d(channels, channels, (7, 1), stride=(stride, 1), padding=(3, 0), bias=False)
+        reach = kernel // 2
+        self.across = nn.Conv2d(channels, channels, (1, kernel), stride=(1, stride), padding=(0, reach), bias=False)
+        self.down = nn.Conv2d(channels, channels, (kernel, 1), stride=(stride, 1), padding=(reach, 0), bias=False)
         self.bn = nn.BatchNorm2d(channels, affine=affine)
 
     def convolve(self, x: Tensor) -> Tensor:
         """Map the rectified input to what ``last_bn`` takes."""
-        return self.conv7x1(self.conv1x7(x))
+        return self.down(self.across(x))
+
+
+class BareDepthwise(ReluFirst):
+    """ReLU, depthwise convolution, BatchNorm: channels do not mix."""
+
+    def __init__(self, channels: int, kernel: int, *, stride: int, affine: bool) -> None:
+        super().__init__()
+        self.dw = DepthwiseConv2d(channels, kernel, stride=stride, padding=kernel // 2)
+        self.bn = nn.BatchNorm2d(channels, affine=affine)
+
+    def convolve(self, x: Tensor) -> Tensor:
+        """Map the rectified input to what ``last_bn`` takes."""
+        return self.dw(x)
 
 
 @OPS.register("sep_conv_3x3")
@@ -207,4 +221,34 @@ def nor_conv_3x3(channels: int, *, stride: int, affine: bool) -> nn.Module:
 @OPS.register("conv_7x1_1x7")
 def conv_7x1_1x7(channels: int, *, stride: int, affine: bool) -> nn.Module:
     """Full 1x7 convolution followed by 7x1."""
-    return FactorizedConv7(channels, stride=stride, affine=affine)
+    return FactorizedConv(channels, 7, stride=stride, affine=affine)
+
+
+@OPS.register("conv_1x1")
+def conv_1x1(channels: int, *, stride: int, affine: bool) -> nn.Module:
+    """Full 1x1 convolution, as nor_conv_1x1."""
+    return NormalConv(channels, channels, 1, stride=stride, affine=affine)
+
+
+@OPS.register("conv_3x3")
+def conv_3x3(channels: int, *, stride: int, affine: bool) -> nn.Module:
+    """Full 3x3 convolution, as nor_conv_3x3."""
+    return NormalConv(channels, channels, 3, stride=stride, affine=affine)
+
+
+@OPS.register("conv_5x5")
+def conv_5x5(channels: int, *, stride: int, affine: bool) -> nn.Module:
+    """Full 5x5 convolution."""
+    return NormalConv(channels, channels, 5, stride=stride, affine=affine)
+
+
+@OPS.register("depthwise_conv_3x3")
+def depthwise_conv_3x3(channels: int, *, stride: int, affine: bool) -> nn.Module:
+    """Depthwise 3x3 convolution alone."""
+    return BareDepthwise(channels, 3, stride=stride, affine=affine)
+
+
+@OPS.register("conv_1x3_3x1")
+def conv_1x3_3x1(channels: int, *, stride: int, affine: bool) -> nn.Module:
+    """Full 1x3 convolution followed by 3x1."""
+    return FactorizedConv(channels, 3, stride=stride, affine=affine)

@@ -33,8 +33,12 @@ def run(stage: Stage) -> None:
         {f"{cell_type}_skips": sum(edge.op == "skip_connect" for _, edge in cell.edges) for cell_type, cell in genotype.cells.items()}
     )
     log.info("derived by: %s", genotype.rule)
+    pictures = stage.reports / "cells"
+    pictures.mkdir()
     for cell_type in genotype.cells:
-        draw_cell(genotype, cell_type, stage.reports, f"cell_{cell_type}")
+        for path in draw_cell(genotype, cell_type, stage.reports, f"cell_{cell_type}"):
+            if path.suffix == ".png":
+                path.replace(pictures / path.name)
         log.info("%s", describe_cell(genotype, cell_type))
     if space.spell is not None:
         log.info("%s", space.spell(genotype))

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+NAMED_FILES = Path("data/named_files")
 PREPARED = Path("data/prepared")
 SEARCH = Path("data/search")
 GENOTYPE = Path("data/genotype/genotype.json")

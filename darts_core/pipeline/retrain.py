@@ -15,6 +15,7 @@ from darts_core.genotype import Genotype
 from darts_core.pipeline.apart import report, run_apart
 from darts_core.pipeline.image_training import ImageTraining
 from darts_core.pipeline.language_training import LanguageTraining
+from darts_core.pipeline.named_files import hashes, named_files
 from darts_core.pipeline.places import GENOTYPE, NETWORKS
 from darts_core.pipeline.stage import Stage, circumstances
 from darts_core.report.retrain import draw_retraining, save_tables
@@ -86,6 +87,7 @@ def _checkpoint(training: Training, entrants: list[Entrant]) -> Checkpoint:
     depends = training.cfg.model_dump(mode="json", include=set(training.sections))
     genotypes = {one.name: one.genotype.to_dict() for one in entrants if one.genotype is not None}
     depends |= {"content": training.content_hash, "genotypes": genotypes, **circumstances(training.session)}
+    depends["files"] = hashes(named_files(training.cfg)["space"])
     return Checkpoint("retrain", depends, root=training.session.root)
 
 

@@ -17,15 +17,16 @@ from darts_core.data import Batches, Cycle, Prepared, PreparedText, columns, ope
 from darts_core.data.windows import Windows
 from darts_core.engine.search import SearchData, SearchResult, search
 from darts_core.nets.baselines import BASELINES
+from darts_core.pipeline.named_files import hashes, named_files
 from darts_core.pipeline.places import PREPARED, SEARCH, write_json
 from darts_core.pipeline.stage import Stage, circumstances
 from darts_core.report.search import draw_search, save_tables
 from darts_core.runtime.checkpoint import Checkpoint
 from darts_core.runtime.seed import seeded, stream
 from darts_core.runtime.session import Session
+from darts_core.search.stop import main_cell
 
 SCHEMA_VERSION = 1
-WATCHED = ("skip_share", "parameterless_normal", "collapsed")
 log = logging.getLogger(__name__)
 
 
@@ -128,7 +129,8 @@ def _checkpoint(cfg: Config, session: Session, prepared: Prepared | PreparedText
     depends = cfg.model_dump(mode="json", include={"seed", "data", "augment", "space", "method", "search"})
     for key in ("memory", "memory_budget_mib"):  # they change no number: a search that ran out of memory goes on in lean mode
         del depends["search"][key]
-    return Checkpoint("search", {**depends, "content": prepared.spec.content_hash, **circumstances(session)}, root=session.root)
+    content = {"content": prepared.spec.content_hash, "files": hashes(named_files(cfg)["space"])}
+    return Checkpoint("search", {**depends, **content, **circumstances(session)}, root=session.root)
 
 
 def _save(result: SearchResult, stage: Stage) -> None:
@@ -147,9 +149,12 @@ def _save(result: SearchResult, stage: Stage) -> None:
         "search_train_acc": "train_acc",
         "search_train_loss": "train_loss",
     }
-    alike = [key for key in last if key.startswith("entropy_") or key in (*WATCHED, "train_ppl", "valid_ppl")]
+    watched = ("skip_share", f"parameterless_{main_cell(last)}", "collapsed", "train_ppl", "valid_ppl")
+    alike = [key for key in last if key.startswith("entropy_") or key in watched]
     stage.metrics({**{key: last[name] for key, name in named.items()}, **{f"search_{key}": last[key] for key in alike}})
     stage.epochs(result.costs, prefix="search", total="search_epochs_s")
+    if result.selection is not None:
+        stage.resources["search_selection_s"] = result.selection["epoch_s"]
     save_tables(result.history, result.alphas, result.costs, stage.reports)
     draw_search(result.history, result.alphas, stage.reports)
 

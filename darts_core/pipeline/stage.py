@@ -89,17 +89,13 @@ def circumstances(session: Session) -> dict[str, str | int | bool]:
 
 
 @contextmanager
-def stage(name: str) -> Iterator[Stage]:
-    """Run the body as the stage ``name``; an error that the user can mend ends the process with its message and no traceback."""
+def explained(name: str) -> Iterator[None]:
+    """Run the body as ``name``; an error that the user can mend ends the process with its message and no traceback."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for chatty in ("alembic", "mlflow", "matplotlib", "fontTools", "git", "urllib3"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
-        cfg = load_params()
-        session = start(cfg.runtime, seed=cfg.seed)
-        check_arch_supported(session.device)
-        with _tracked(name, cfg, session) as running:
-            yield running
+        yield
     except (ValueError, TrainingError, CheckpointError, WorkerKilledError, tracking.TrackingError) as error:
         log.debug("", exc_info=True)
         sys.stderr.write(f"\n{name} stopped: {error}\n")
@@ -110,6 +106,17 @@ def stage(name: str) -> Iterator[Stage]:
         log.debug("", exc_info=True)
         sys.stderr.write(f"\n{name} stopped: {advice}\n")
         raise SystemExit(1) from None
+
+
+@contextmanager
+def stage(name: str) -> Iterator[Stage]:
+    """Run the body as the stage ``name``, :func:`explained`, with parameters, device and the tracker's row."""
+    with explained(name):
+        cfg = load_params()
+        session = start(cfg.runtime, seed=cfg.seed)
+        check_arch_supported(session.device)
+        with _tracked(name, cfg, session) as running:
+            yield running
 
 
 @contextmanager

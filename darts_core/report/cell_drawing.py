@@ -22,11 +22,11 @@ OP_SIZE, STATE_SIZE, INPUT_SIZE, INDEX_SIZE, LEGEND_SIZE = 9.5, 11.0, 13.0, 9.0,
 INPUT_WIRES = ("#8d99a6", palette.INK)  # two tones, so that the wires of the inputs can be told apart where they cross
 NODE_WIRE, CONCAT_WIRE = "#4f5d6b", "#c3ccd4"
 ARROW = 0.09
-CELL_TITLES = {"normal": "Normal cell", "reduce": "Reduction cell"}
+CELL_TITLES = {"normal": "Normal cell", "reduce": "Reduction cell", "layers": "Layers"}
 
 
 def draw_cell(genotype: Genotype, cell_type: str, folder: str | Path, stem: str) -> list[Path]:
-    """Write ``stem``.svg, .png and .dot of the ``normal`` (or recurrent) or ``reduce`` cell into ``folder`` and return the paths.
+    """Write ``stem``.svg, .png and .dot of a cell into ``folder`` and return the paths.
 
     Equal genotypes give equal bytes. Raise ``ValueError`` for another ``cell_type``, or one that the genotype does not have.
     """
@@ -40,6 +40,8 @@ def draw_cell(genotype: Genotype, cell_type: str, folder: str | Path, stem: str)
     note = f"space {genotype.space}, rule {genotype.rule}"
     if cell_type == "reduce":
         note += "; operations on the two inputs have stride 2"
+    if cell_type == "layers":
+        note += "; from the stem's output to the head"
     with style.look():
         families = _families(cell)
         width = 2 * MARGIN + max(layout.width, style.text_width(note, 9), sum(_legend_width(family) for family in families))

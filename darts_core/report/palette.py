@@ -59,7 +59,7 @@ SERIES = (BLUE, ORANGE, GREEN, PURPLE, SKY, AMBER, INK)
 def family(op: str) -> Family:
     """Return the family that an operation's name belongs to; a name without a known prefix is a convolution or ``OTHER``."""
     for prefix, found in _PREFIXES:
-        if op.startswith(prefix):
+        if op.removeprefix("fit_").startswith(prefix):
             return found
     return CONVOLUTION if "conv" in op else OTHER
 

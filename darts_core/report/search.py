@@ -15,12 +15,13 @@ Rows = Sequence[Mapping[str, Any]]
 ALPHA_COLUMNS = ("epoch", "cell", "edge", "op", "weight")
 HISTORY_COLUMNS = ("epoch", "train_loss", "train_acc", "arch_loss", "valid_loss", "valid_acc", "lr")
 HEATMAPS = 5
+ALPHAS = "alphas"  # the folder of the pictures that `dvc plots show` has
 
 
 def save_tables(history: Rows, alphas: Rows, costs: Rows, folder: Path) -> None:
     """Write history.csv (a row an epoch), alphas.csv (long), alphas_<cell>.csv (a column an operation) and epochs_resources.csv.
 
-    Without rows the tables are headers alone: no search ran.
+    And the folder in which :func:`draw_search` draws the mean weights. Without rows the tables are headers alone: no search ran.
     """
     table = pd.DataFrame(history) if history else pd.DataFrame(columns=list(HISTORY_COLUMNS))
     first = [column for column in HISTORY_COLUMNS if column in table]
@@ -28,6 +29,7 @@ def save_tables(history: Rows, alphas: Rows, costs: Rows, folder: Path) -> None:
     table[[column for column in table.columns if not column.startswith("alpha_")]].to_csv(folder / "history.csv", index=False)
     frame = pd.DataFrame(alphas, columns=list(ALPHA_COLUMNS))
     frame.to_csv(folder / "alphas.csv", index=False)
+    (folder / ALPHAS).mkdir(exist_ok=True)
     for cell_type in frame["cell"].unique():
         wide(frame, cell_type).to_csv(folder / f"alphas_{cell_type}.csv", index=False)
     (pd.DataFrame(costs) if costs else pd.DataFrame(columns=["epoch", "epoch_s"])).to_csv(folder / "epochs_resources.csv", index=False)
@@ -40,6 +42,6 @@ def draw_search(history: Rows, alphas: Rows, folder: Path) -> None:
     epochs = sorted(frame["epoch"].unique())
     step = -(-len(epochs) // HEATMAPS)
     for cell_type in frame["cell"].unique():
-        plot_curves(frame, cell_type, folder / f"alphas_{cell_type}.png")
+        plot_curves(frame, cell_type, folder / ALPHAS / f"alphas_{cell_type}.png")
         for epoch in epochs[::-1][::step]:
             plot_heatmap(frame, cell_type, int(epoch), folder / f"alpha_{cell_type}_epoch_{int(epoch):04d}.png")

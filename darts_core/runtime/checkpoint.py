@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import torch
 from filelock import FileLock, Timeout
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 FINISHED = "finished"
 RUNS = "runs"
 

@@ -66,7 +66,7 @@ class FirstOrder:
         alphas = supernet.arch_parameters()
         with frozen(supernet.weights().values()):
             value = loss(supernet(valid[0]), valid[1])
-            _set_grad(alphas, torch.autograd.grad(value, alphas))
+            set_grad(alphas, torch.autograd.grad(value, alphas))
         return value.detach()
 
 
@@ -117,7 +117,7 @@ class Unrolled:
         epsilon = self.radius / _norm(vector)
         plus, minus = (self._shifted_grad(supernet, loss, w, vector, sign * epsilon, train) for sign in (1.0, -1.0))
         scale = inner.lr if share is None else inner.lr * share  # the share counts above 1, too, as the reference has it
-        _set_grad(alphas, [d - scale * (p - m) / (2.0 * epsilon) for d, p, m in zip(direct, plus, minus)])
+        set_grad(alphas, [d - scale * (p - m) / (2.0 * epsilon) for d, p, m in zip(direct, plus, minus)])
         return value
 
     @staticmethod
@@ -147,7 +147,7 @@ class Exact:
             grads = _clipped(grads, _clip_share(grads, inner.grad_clip))  # differentiated, too
         value, direct, vector = _gradients_at_virtual_weights(supernet, loss, grads, valid=valid, inner=inner)
         implicit = torch.autograd.grad(grads, alphas, grad_outputs=vector)
-        _set_grad(alphas, [d - inner.lr * i for d, i in zip(direct, implicit)])
+        set_grad(alphas, [d - inner.lr * i for d, i in zip(direct, implicit)])
         return value
 
 
@@ -224,6 +224,7 @@ def _clipped(grads: Sequence[Tensor], share: Tensor | None) -> tuple[Tensor, ...
     return tuple(grads) if share is None else tuple(grad * share.clamp(max=1.0) for grad in grads)
 
 
-def _set_grad(alphas: Sequence[nn.Parameter], grads: Sequence[Tensor]) -> None:
+def set_grad(alphas: Sequence[nn.Parameter], grads: Sequence[Tensor]) -> None:
+    """Give each architecture parameter its gradient."""
     for alpha, grad in zip(alphas, grads):
         alpha.grad = grad.detach()

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from darts_core.supernet.sampled import Active, Sampled, Weights, one_hot, strongest
+from darts_core.supernet.policy import Categorical
+from darts_core.supernet.sampled import Active, Weights, one_hot, strongest
 
 
-class BinaryGates(Sampled):
+class BinaryGates(Categorical):
     """Two operations an edge are drawn by their probabilities, without putting back, and one of the two is open (section 3.2.1).
 
     The gradient of alpha is that of the two: dL/dalpha_i = sum over j of dL/dgate_j * p_j * (delta_ij - p_i), p their softmax (equation
@@ -21,11 +22,11 @@ class BinaryGates(Sampled):
 
     def sample(self, alpha_EO: Tensor) -> Weights:
         """Return 1 for the open operation, with the gradient of its share of the two."""
-        noisy_EO = alpha_EO.detach().log_softmax(dim=-1) - self.exponential(alpha_EO).log()
+        log_EO = alpha_EO.detach().log_softmax(dim=-1)
         if not alpha_EO.requires_grad or alpha_EO.shape[1] == 1:
-            active = strongest(noisy_EO)
-            return Weights(one_hot(active, noisy_EO), active)
-        pair_EK = _two_strongest(noisy_EO)
+            active = self.pick(log_EO)
+            return Weights(one_hot(active, log_EO), active)
+        pair_EK = _two_strongest(log_EO - self.exponential(log_EO).log())
         index_EK = torch.tensor(pair_EK, device=alpha_EO.device)
         share_EK = alpha_EO.gather(1, index_EK).softmax(dim=-1)
         drawn_EK = share_EK.detach() / self.exponential(share_EK)

@@ -58,8 +58,12 @@ class DirichletDivergence:
 
     def __call__(self, supernet: Supernet, progress: float) -> Tensor:
         """Return the penalty, 0 where every alpha is 0."""
-        c_EO = torch.cat([concentrations(alpha_EO) for alpha_EO in supernet.op_alphas().values()])
-        total_E = c_EO.sum(dim=-1)
-        normalisers_E = total_E.lgamma() - c_EO.lgamma().sum(dim=-1) - math.lgamma(c_EO.shape[-1])
-        means_EO = c_EO.digamma() - total_E.digamma().unsqueeze(-1)  # of log theta
-        return self.scale * (normalisers_E + ((c_EO - 1.0) * means_EO).sum(dim=-1)).sum()
+        return self.scale * torch.cat([_divergences(concentrations(alpha_EO)) for alpha_EO in supernet.op_alphas().values()]).sum()
+
+
+def _divergences(c_EO: Tensor) -> Tensor:
+    """Return KL(Dirichlet(c) || Dirichlet(1)) of each edge, (E,)."""
+    total_E = c_EO.sum(dim=-1)
+    normalisers_E = total_E.lgamma() - c_EO.lgamma().sum(dim=-1) - math.lgamma(c_EO.shape[-1])
+    means_EO = c_EO.digamma() - total_E.digamma().unsqueeze(-1)  # of log theta
+    return normalisers_E + ((c_EO - 1.0) * means_EO).sum(dim=-1)

@@ -109,8 +109,11 @@ def random_point(clean: Point, radius: float, generator: torch.Generator) -> dic
 
 
 def _within(op_EO: Tensor, clean_EO: Tensor, radius: float) -> Tensor:
-    """Return weights at most ``radius`` from the clean ones and in [0, 1], then scaled to the clean sum of their edge (1 for a softmax)."""
-    moved = (clean_EO + (op_EO - clean_EO).clamp(-radius, radius)).clamp(0.0, 1.0)
+    """Return weights at most ``radius`` from the clean ones and in [0, 1], then scaled to the clean sum of their edge (1 for a softmax).
+
+    A clean weight of 0 stays: its edge does not offer the operation.
+    """
+    moved = (clean_EO + (op_EO - clean_EO).clamp(-radius, radius)).clamp(0.0, 1.0) * (clean_EO > 0.0)
     return moved * (clean_EO.sum(-1, keepdim=True) / moved.sum(-1, keepdim=True).clamp_min(1e-12))
 
 

@@ -1,30 +1,40 @@
-"""Choosing among discrete architectures by the supernet's weights, where alpha does not choose."""
+"""Choosing a discrete architecture by the supernet's weights, where alpha does not choose."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 
 from darts_core.genotype import Genotype
+from darts_core.search.derive import strongest_edges
 from darts_core.spaces.space import Space
+from darts_core.supernet.supernet import Supernet
+
+Evaluate = Callable[[], float]
+"""The supernet's accuracy in percent, as it is computed at the time: ``with supernet.only(genotype): evaluate()``."""
+
+Tune = Callable[[int, int], None]
+"""(epoch from 0, number of epochs) -> one epoch of the steps of the search, as the supernet is computed at the time."""
 
 
 class Selection(Protocol):
-    """Returns the chosen genotype and its score.
+    """Returns the chosen genotype and its accuracy in percent, as ``evaluate`` tells it.
 
-    ``score`` computes an architecture with the supernet's weights on ``batches`` validation batches, the same ones for all, and returns
-    its accuracy in percent.
+    ``evaluate`` takes the same validation images whenever it is called, and BatchNorm the statistics of each batch, for those of all
+    paths together are no path's; it changes nothing. ``tune`` trains the supernet.
     """
 
     @property
-    def batches(self) -> int:
-        """How many validation batches ``score`` takes."""
+    def batches(self) -> int | None:
+        """How many validation batches ``evaluate`` takes; None: all held-out images."""
         ...
 
-    def __call__(self, space: Space, score: Callable[[Genotype], float], generator: torch.Generator) -> tuple[Genotype, float]: ...  # noqa: D102
+    def __call__(  # noqa: D102
+        self, supernet: Supernet, space: Space, *, evaluate: Evaluate, tune: Tune, generator: torch.Generator
+    ) -> tuple[Genotype, float]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +44,38 @@ class BestOfRandom:
     samples: int
     batches: int
 
-    def __call__(self, space: Space, score: Callable[[Genotype], float], generator: torch.Generator) -> tuple[Genotype, float]:
-        """Return the genotype and its accuracy, percent."""
-        drawn = [space.random_genotype(generator) for _ in range(self.samples)]
-        scores = [score(genotype) for genotype in drawn]
-        best = max(range(self.samples), key=lambda k: scores[k])
-        return drawn[best], scores[best]
+    def __call__(
+        self, supernet: Supernet, space: Space, *, evaluate: Evaluate, tune: Tune, generator: torch.Generator
+    ) -> tuple[Genotype, float]:
+        """Return the genotype and its accuracy, percent; nothing is tuned."""
+        return best([space.random_genotype(generator) for _ in range(self.samples)], supernet, evaluate)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BestOfDrawn:
+    """The best of ``samples`` architectures that the policy draws; of equals the one that was drawn first (ENAS, arXiv:1802.03268)."""
+
+    samples: int
+    batches: int
+
+    def __call__(
+        self, supernet: Supernet, space: Space, *, evaluate: Evaluate, tune: Tune, generator: torch.Generator
+    ) -> tuple[Genotype, float]:
+        """Return the genotype and its accuracy, percent; nothing is tuned."""
+        genotypes = []
+        for _ in range(self.samples):
+            with torch.no_grad():
+                drawn = supernet.drawn().weights
+            paths = {cell_type: weights.op_EO for cell_type, weights in drawn.items()}
+            genotypes.append(strongest_edges(paths, primitives=supernet.primitives, shape=space.shape, space=space.name))
+        return best(genotypes, supernet, evaluate)
+
+
+def best(genotypes: Sequence[Genotype], supernet: Supernet, evaluate: Evaluate) -> tuple[Genotype, float]:
+    """Return the genotype of highest accuracy with the shared weights, and that accuracy; of equals the first. Each is computed once."""
+    scores: dict[Genotype, float] = {}
+    for genotype in genotypes:
+        if genotype not in scores:
+            with supernet.only(genotype):
+                scores[genotype] = evaluate()
+    return max(scores.items(), key=lambda pair: pair[1])

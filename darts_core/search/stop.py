@@ -16,9 +16,14 @@ class StopRule(Protocol):
     def __call__(self, history: History) -> str | None: ...  # noqa: D102
 
 
+def main_cell(row: Mapping[str, Any]) -> str:
+    """Return the cell that skip connections and a collapse are counted in: the space's first, normal where there is one."""
+    return next(key.removeprefix("skips_") for key in row if key.startswith("skips_"))
+
+
 @dataclass(frozen=True)
 class SkipLimit:
-    """The derived normal cell holds ``limit`` skip connections or more (DARTS+, arXiv:1909.06035, criterion 1).
+    """The derived normal cell, or the layers, hold ``limit`` skip connections or more (DARTS+, arXiv:1909.06035, criterion 1).
 
     Epochs in which alpha stands still do not count.
     """
@@ -27,9 +32,11 @@ class SkipLimit:
 
     def __call__(self, history: History) -> str | None:
         """Judge the last epoch."""
-        if not history or "arch_loss" not in history[-1] or history[-1]["skips_normal"] < self.limit:
+        if not history or "arch_loss" not in history[-1]:
             return None
-        return f"the normal cell has {int(history[-1]['skips_normal'])} skip connections (method.skip_limit: {self.limit})"
+        cell = main_cell(history[-1])
+        skips = int(history[-1][f"skips_{cell}"])
+        return f"the {cell} cell has {skips} skip connections (method.skip_limit: {self.limit})" if skips >= self.limit else None
 
 
 @dataclass(frozen=True)

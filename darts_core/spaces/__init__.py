@@ -1,8 +1,10 @@
 """Search spaces: which operations may stand on which edges, and the networks that follow."""
 
-from darts_core.registry import Registry, discover
-from darts_core.spaces.space import Space
+from typing import Any
 
-SPACES: Registry[Space] = Registry("space", key="space")
+from darts_core.registry import Registry, discover
+from darts_core.spaces.restrict import restricted
+
+SPACES: Registry[Any] = Registry("space", key="space", common=restricted)
 
 discover(__name__)

@@ -37,6 +37,10 @@ class RecurrentSpace(Space):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.shape.reads is not None:
+            raise ValueError(
+                f"space.edges must leave every edge an operation with space.name: {NAME}, whose nodes read all states."
+            )
         for key, value, least in (
             ("hidden", self.hidden, 1),
             ("bptt", self.bptt, 1),
@@ -79,6 +83,7 @@ class RecurrentSpace(Space):
             activation=self.activation_penalty,
             slowness=self.slowness_penalty,
             relax_edges=relax_edges,
+            edge_primitives=self.edge_primitives,
         )
 
     def network(self, genotype: Genotype, *, num_tokens: int, width: int, dropout: Dropout, generator: torch.Generator) -> LanguageModel:

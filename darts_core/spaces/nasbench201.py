@@ -46,7 +46,7 @@ def to_string(genotype: Genotype) -> str:
     """
     if genotype.space != NAME:
         raise GenotypeError(f"Only a genotype of the space '{NAME}' has such a string. Got one of '{genotype.space}'.")
-    return "+".join("|" + "".join(f"{edge.op}~{edge.src}|" for edge in edges) for edges in genotype.normal.nodes)
+    return "+".join("|" + "".join(f"{edge.op}~{edge.src}|" for edge in edges) for edges in genotype.cell("normal").nodes)
 
 
 def from_string(text: str, *, rule: str = "published") -> Genotype:

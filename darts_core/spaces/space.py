@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations, islice
 from typing import Any, ClassVar
 
 import torch
 
-from darts_core.genotype import Cell, Edge, Genotype, GenotypeError
+from darts_core.genotype import LAYERS, Cell, Edge, Genotype, GenotypeError
 from darts_core.nets.network import Network
-from darts_core.nets.skeleton import Frame, Stem
+from darts_core.nets.skeleton import CellName, DartsFrame, Frame, Stem
 from darts_core.ops import OPS
 from darts_core.ops.drop_path import DropPath
 from darts_core.registry import Registry, suggest
 from darts_core.supernet.image import ImageSupernet
 from darts_core.supernet.mixed import MixedOp
+from darts_core.supernet.offer import EdgePrimitives, Offer, offers
 from darts_core.supernet.shape import CellShape
 from darts_core.supernet.supernet import EdgeRelaxation, Relaxation, Supernet
 
@@ -25,8 +27,8 @@ from darts_core.supernet.supernet import EdgeRelaxation, Relaxation, Supernet
 class Space:
     """Cells of the types ``cell_types``, all of one ``shape``; subclasses know the networks that are made of them.
 
-    ``primitives``, which are among ``ops``, may stand on every edge. ``spell`` writes a genotype as the tables of a benchmark do, where
-    there is one.
+    ``primitives``, which are among ``ops``, may stand on every edge, or of them those that ``edge_primitives`` names for each. ``spell``
+    writes a genotype as the tables of a benchmark do, where there is one.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Space:
     shape: CellShape
     cell_types: tuple[str, ...]
     spell: Callable[[Genotype], str] | None = None
+    edge_primitives: EdgePrimitives | None = None
     ops: ClassVar[Registry[Any]] = OPS
 
     def __post_init__(self) -> None:
@@ -47,6 +50,14 @@ class Space:
             raise ValueError(f"space.primitives must hold an operation beside 'none'. Got {list(self.primitives)}.")
         if self.shape.nodes < 1:
             raise ValueError(f"space.nodes must be at least 1. Got {self.shape.nodes}.")
+        for cell_type, offer in self.offers().items():
+            for name, own in zip(self.edge_names, offer.names):
+                if not self.shape.may_be_none and own == ("none",):
+                    raise ValueError(f"Edge {name} of the {cell_type} cell must offer an operation beside 'none'.")
+
+    def offers(self) -> dict[str, Offer]:
+        """Return which operations each edge of each cell type offers."""
+        return offers(self.cell_types, self.primitives, self.edge_primitives, edges=len(self.shape.sources))
 
     def supernet(
         self,
@@ -96,46 +107,93 @@ class Space:
         if joined is not None and cell.concat != tuple(range(last - joined, last)):
             raise GenotypeError(f"{cell_type} cell: its last {joined} of the states up to {last - 1} expected. Got {list(cell.concat)}.")
         if self.shape.kept_edges is None:
+            if len(cell.nodes) != self.shape.nodes and self.shape.reads is not None:
+                raise GenotypeError(f"{cell_type} cell: {self.shape.nodes} nodes expected, as the space has them. Got {len(cell.nodes)}.")
             for state, edges in enumerate(cell.nodes, start=cell.inputs):
-                if [edge.src for edge in edges] != list(range(state)):
-                    found = [edge.src for edge in edges]
-                    raise GenotypeError(f"{cell_type} cell, node {state}: an edge from each of 0 to {state - 1} expected. Got {found}.")
+                expected = range(state) if self.shape.reads is None else self.shape.reads[state - cell.inputs]
+                found = [edge.src for edge in edges]
+                if found != list(expected):
+                    raise GenotypeError(f"{cell_type} cell, node {state}: an edge from each of {list(expected)} expected. Got {found}.")
 
     def random_genotype(self, generator: torch.Generator) -> Genotype:
-        """Draw a genotype: for each node uniform distinct earlier states, on each a uniform operation; ``none`` where it may be derived."""
-        cells = {cell_type: self._random_cell(generator) for cell_type in self.cell_types}
+        """Draw a genotype: for each node uniform distinct earlier states, on each a uniform operation that the edge offers.
+
+        ``none`` is drawn where it may be derived.
+        """
+        cells = {cell_type: self._random_cell(generator, offer) for cell_type, offer in self.offers().items()}
         return Genotype.of(cells, space=self.name, rule="random")
 
-    def _random_cell(self, generator: torch.Generator) -> Cell:
-        ops = [self.primitives[o] for o in self.shape.choosable(self.primitives)]
-        nodes = []
-        for count in self.shape.fan_in:
-            srcs = torch.randperm(count, generator=generator)[: self.shape.kept_edges].sort().values.tolist()
-            drawn = torch.randint(len(ops), (len(srcs),), generator=generator).tolist()
-            nodes.append(tuple(Edge(ops[o], src) for o, src in zip(drawn, srcs)))
+    def _choosable(self, offer: Offer) -> list[list[str]]:
+        """Return the names of the operations that may be derived on each edge."""
+        return [[own[o] for o in self.shape.choosable(own)] for own in offer.names]
+
+    def _random_cell(self, generator: torch.Generator, offer: Offer) -> Cell:
+        nodes, rows = [], iter(self._choosable(offer))
+        for read in self.shape.incoming:
+            ops = list(islice(rows, len(read)))
+            srcs = torch.randperm(len(read), generator=generator)[: self.shape.kept_edges].sort().values.tolist()
+            nodes.append(tuple(Edge(ops[k][int(torch.randint(len(ops[k]), (), generator=generator))], read[k]) for k in srcs))
         return Cell(tuple(nodes), self.shape.concat, self.shape.inputs)
 
     def num_cells(self) -> int:
-        """Return how many cells of one type can be derived: the product over nodes of choices of sources and operations."""
-        ops = len(self.shape.choosable(self.primitives))
-        kept = [count if self.shape.kept_edges is None else self.shape.kept_edges for count in self.shape.fan_in]
-        return math.prod(math.comb(count, edges) * ops**edges for count, edges in zip(self.shape.fan_in, kept))
+        """Return how many cells of one type can be derived, that of the first type: the product over nodes of sources and operations."""
+        rows, found = iter(self._choosable(next(iter(self.offers().values())))), 1
+        for count in self.shape.fan_in:
+            ops = [len(own) for own in islice(rows, count)]
+            kept = count if self.shape.kept_edges is None else min(count, self.shape.kept_edges)
+            found *= sum(math.prod(chosen) for chosen in combinations(ops, kept))
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
 class CellSpace(Space):
-    """Cells for images, on the skeleton of ``frame``; ``init_channels``, ``layers`` and ``stem`` size the supernet."""
+    """Cells for images, on the skeleton of ``frame``; ``init_channels``, ``layers`` and ``stem`` size the supernet.
+
+    ``widths`` are the channels of cells that ``init_channels`` does not set.
+    """
 
     frame: Frame
     init_channels: int
     layers: int
     stem: Stem
+    widths: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.init_channels < 1:
             raise ValueError(f"space.init_channels must be at least 1. Got {self.init_channels}.")
         self.frame.check(layers=self.layers, stem=self.stem, auxiliary=False, section="space")
+
+    def frame_of(self, cells: Sequence[CellName] | None) -> Frame:
+        """Return the skeleton of the discrete network: of ``cells``, where ``retrain.cells`` names them, else as the space has it."""
+        if cells is None:
+            return self.frame
+        if not isinstance(self.frame, DartsFrame):
+            raise ValueError(f"retrain.cells must be null with space.name: {self.name}, whose cells follow from it. Got {list(cells)}.")
+        if "reduction" in cells and "reduce" not in self.cell_types:
+            raise ValueError(f"retrain.cells may name normal cells alone, for space.cells has no reduction. Got {list(cells)}.")
+        return DartsFrame(tuple(cells), "retrain.cells")
+
+    def check_network(
+        self,
+        *,
+        init_channels: int,
+        layers: int,
+        stem: Stem,
+        auxiliary: bool,
+        drop_path_prob: float,
+        cells: Sequence[CellName] | None = None,
+    ) -> None:
+        """Raise ``ValueError`` that names a key of ``retrain`` where there is no such discrete network, or none that can be trained."""
+        frame = self.frame_of(cells)
+        frame.check(layers=layers, stem=stem, auxiliary=auxiliary, section="retrain")
+        if drop_path_prob and LAYERS in self.cell_types:
+            raise ValueError(
+                f"retrain.drop_path_prob must be 0 in a chain of layers: beside a dropped path nothing goes on. Got {drop_path_prob:g}."
+            )
+        with torch.device("meta"):
+            width = dict.fromkeys(self.cell_types, len(self.shape.concat))
+            frame.build(in_channels=1, init_channels=init_channels, layers=layers, stem=stem, width=width)
 
     def supernet(
         self,
@@ -166,6 +224,7 @@ class CellSpace(Space):
             auxiliary_skips=auxiliary_skips,
             cell_types=self.cell_types,
             frame=self.frame,
+            edge_primitives=self.edge_primitives,
         )
 
     def network(
@@ -179,6 +238,7 @@ class CellSpace(Space):
         stem: Stem = "cifar",
         auxiliary: bool = False,
         drop_path: DropPath | None = None,
+        cells: Sequence[CellName] | None = None,
     ) -> Network:
         """Return the discrete network of ``genotype``."""
         self.check(genotype)
@@ -191,5 +251,5 @@ class CellSpace(Space):
             stem=stem,
             auxiliary=auxiliary,
             drop_path=drop_path,
-            frame=self.frame,
+            frame=self.frame_of(cells),
         )

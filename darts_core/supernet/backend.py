@@ -13,8 +13,9 @@ from darts_core.ops.conv import ReluFirst
 from darts_core.ops.depthwise import DepthwiseConv2d
 from darts_core.supernet.candidates import Candidates, kind_of
 from darts_core.supernet.compiled import CompiledSource, compiled_total
+from darts_core.supernet.edgewise import EdgewiseSource, edgewise_total
 from darts_core.supernet.native import NativeSource, compute, fitted, native_total
-from darts_core.supernet.shared import SharedSource, rectified_concat, shared_total
+from darts_core.supernet.shared import SharedSource, rectified_concat
 from darts_core.supernet.source import PlainSource, Source, Term, plain_total
 
 
@@ -49,6 +50,10 @@ class Backend(Protocol):
 
     def leave(self, states: Sequence[Source], *, is_last: bool) -> Tensor:
         """Return a cell's output: of the last cell the concatenated states, of others whatever ``preprocess`` expects."""
+        ...
+
+    def forgetting_edges(self) -> Backend | None:
+        """Return the backend that keeps nothing of an edge's convolutions; None where whole cells are to be computed again instead."""
         ...
 
     def differentiable_twice(self) -> Backend:
@@ -90,15 +95,23 @@ class Reference:
         """Return the concatenated states."""
         return torch.cat([state.x for state in states], dim=1)
 
+    def forgetting_edges(self) -> None:
+        """Return None."""
+
     def differentiable_twice(self) -> Backend:
         """Return itself."""
         return self
 
 
 class Eager:
-    """Plain PyTorch that computes once what several edges need; on the CPU channels last and with a depthwise backward of our own."""
+    """Plain PyTorch that computes once what several edges need; on the CPU channels last and with a depthwise backward of our own.
+
+    With ``forgets`` edges keep little for their gradients and are computed again."""
 
     name: ClassVar[str] = "eager"
+
+    def __init__(self, *, forgets: bool = False) -> None:
+        self.forgets = forgets
 
     def prepare(self, supernet: nn.Module, device: torch.device) -> None:
         """Use our backward of depthwise convolutions, which helps the CPU alone."""
@@ -119,11 +132,11 @@ class Eager:
 
     def source(self, x: Tensor) -> SharedSource:
         """Return a state that remembers what has been computed from it."""
-        return SharedSource(x)
+        return EdgewiseSource(x, forgets=self.forgets)
 
     def total(self, terms: Iterable[Term]) -> Tensor:
         """Return the sum."""
-        return shared_total(terms)
+        return edgewise_total(terms)
 
     def leave(self, states: Sequence[Source], *, is_last: bool) -> Tensor:
         """Return the concatenated states, rectified unless they go to the classifier."""
@@ -132,6 +145,10 @@ class Eager:
         shared = [state for state in states if isinstance(state, SharedSource)]
         assert len(shared) == len(states)
         return rectified_concat(shared)
+
+    def forgetting_edges(self) -> Backend | None:
+        """Return eager whose edges are computed again, one at a time: the peak is half of what it is with whole cells."""
+        return Eager(forgets=True)
 
     def differentiable_twice(self) -> Backend:
         """Return itself."""
@@ -144,6 +161,7 @@ class Native(Eager):
     name: ClassVar[str] = "native"
 
     def __init__(self) -> None:
+        super().__init__()
         self._known = Candidates()
 
     def preprocess(self, block: ReluFirst, s: Tensor) -> Tensor:
@@ -166,26 +184,39 @@ class Native(Eager):
             return joined if is_last else F.relu(joined)
         return compute(states, rectifies=not is_last)
 
+    def forgetting_edges(self) -> None:
+        """Return None: whole cells are computed in one go."""
+
     def differentiable_twice(self) -> Backend:
         """Return eager: the kernels' gradients cannot be differentiated."""
         return Eager()
 
 
 class Compiled(Eager):
-    """Eager, with an edge's convolutions by functions from ``torch.compile``, one a shape; ``compiles=False`` leaves them as they stand."""
+    """Eager, with an edge's convolutions by functions from ``torch.compile``, one a shape; ``compiles=False`` leaves them as they stand.
+
+    So are batches of fewer than ``least_batch`` images: an epoch's last ones, which else would be compiled for where they come first, and
+    in a resumed search they may not.
+    """
 
     name: ClassVar[str] = "compiled"
 
-    def __init__(self, *, compiles: bool = True) -> None:
+    def __init__(self, *, compiles: bool = True, least_batch: int = 1, forgets: bool = False) -> None:
+        super().__init__(forgets=forgets)
         self.compiles = compiles
+        self.least_batch = least_batch
 
     def source(self, x: Any) -> Any:
         """Return a state that notes what its edges want of it."""
-        return CompiledSource(x, compiles=self.compiles)
+        return CompiledSource(x, compiles=self.compiles and x.shape[0] >= self.least_batch)
 
     def total(self, terms: Iterable[Any]) -> Any:
         """Return the sum, edge by edge."""
-        return compiled_total(terms)
+        return compiled_total(terms, forgets=self.forgets)
+
+    def forgetting_edges(self) -> Backend:
+        """Return the same with edges that are computed again."""
+        return Compiled(compiles=self.compiles, forgets=True)
 
     def differentiable_twice(self) -> Backend:
         """Return eager: the functions' gradients cannot be differentiated."""

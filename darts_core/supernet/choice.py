@@ -8,11 +8,14 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from darts_core.ops.conv import ReluFirst
 from darts_core.ops.native.library import library
 from darts_core.runtime.compiler import BuildError
 from darts_core.supernet.backend import BACKENDS, Backend, Compiled, Reference
+from darts_core.supernet.cell import SearchCell
+from darts_core.supernet.shared import POOLS
 from darts_core.supernet.supernet import Supernet
 
 EXACT_TOLERANCE = 1e-8  # in float64, of a tensor's largest value; rounding stays below 1e-12
@@ -53,8 +56,11 @@ def choose_backend(
     refused: list[str] = []
     fell_back = False
     for name in NATIVE if wanted == "auto" and device.type == "cpu" and operations >= LONG_JOB else LADDERS[wanted]:
-        backend, because = BACKENDS[name](), f", for {'; '.join(refused)}" if refused else ""
+        backend: Backend = Compiled(least_batch=batch) if name == "compiled" else BACKENDS[name]()
+        because = f", for {'; '.join(refused)}" if refused else ""
         try:
+            if name in ("native", "compiled"):
+                _check_operations(supernet)
             if name == "native":
                 _check_kernels(device)
             exact = self_check(supernet, backend, device)
@@ -79,6 +85,20 @@ def choose_backend(
             limits = f"at most {EXACT_TOLERANCE:.0e} and {KERNEL_TOLERANCE:.0e} expected"
             refused.append(f"{name} failed its self-check: {found}, {limits}")
     return Choice(backend=Reference(), why=f"reference, for {'; '.join(refused)}", fell_back=True)
+
+
+def _check_operations(supernet: Supernet) -> None:
+    """Raise ``BuildError`` where nothing that is mixed is made of what native and compiled know: separable blocks, normalised pools."""
+    edges = [edge for cell in supernet.modules() if isinstance(cell, SearchCell) for edge in cell.edges]
+    named = {name: op for edge in edges if isinstance(edge, nn.ModuleDict) for name, op in edge.items()}
+    if named and not any(_has_kernel(op) for op in named.values()):
+        raise BuildError(f"it has no kernel for any of {', '.join(named)}")
+
+
+def _has_kernel(op: nn.Module) -> bool:
+    if isinstance(op, ReluFirst):
+        return bool(op.blocks) and all(block.has_kernel for block in op.blocks)
+    return isinstance(op, nn.Sequential) and isinstance(op[0], POOLS)
 
 
 def _check_kernels(device: torch.device) -> None:

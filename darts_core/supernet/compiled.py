@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -32,6 +33,7 @@ from darts_core.ops.layout import subsample
 from darts_core.ops.native.block import Block
 from darts_core.ops.pooled import max_backward, max_forward, mean_backward, mean_forward
 from darts_core.runtime import per_shape
+from darts_core.supernet.recompute import recomputed
 from darts_core.supernet.shared import PLAIN_POOL, Pooled, SharedSource, shared_total
 from darts_core.supernet.source import Term
 
@@ -89,8 +91,11 @@ class CompiledSource(SharedSource):
         return all(b.bn.training for b in blocks) and all(b.keeps_size for b in blocks[1:]) and batch * height * width > 1
 
 
-def compiled_total(terms: Iterable[tuple[Tensor | None, Any]]) -> Tensor:
-    """Return the sum of the terms, those of an edge with convolutions by one function."""
+def compiled_total(terms: Iterable[tuple[Tensor | None, Any]], *, forgets: bool = False) -> Tensor:
+    """Return the sum of the terms, those of an edge with convolutions by one function.
+
+    With ``forgets`` nothing that it computes is kept for the backward pass; it is called again there.
+    """
     edges: dict[int, list[tuple[Tensor, Noted]]] = {}
     plain: list[Term] = []
     for weight, x in terms:
@@ -102,12 +107,20 @@ def compiled_total(terms: Iterable[tuple[Tensor | None, Any]]) -> Tensor:
     sums: list[Tensor] = []
     for noted in edges.values():
         if any(x.blocks for _, x in noted):
-            sums.append(_edge(noted))
+            sums.append(_forgotten(noted) if forgets else _edge(noted))
         else:
             plain.extend((weight, x.x) for weight, x in noted)
     if sums:  # they are views: the first may not be added to in place
         plain.append((None, _total(sums) if len(sums) > 1 else sums[0].clone()))
     return shared_total(plain)
+
+
+def _forgotten(noted: Sequence[tuple[Tensor, Noted]]) -> Tensor:
+    """Return what one edge adds, to be computed again for its gradient."""
+    source, blocks = noted[0][1].source, [block for _, x in noted for block in x.blocks]
+    for grid in _plan(noted).grids:
+        source.on_grid(grid)  # here, for other edges see the same pixels
+    return recomputed([block.bn for block in blocks], partial(_edge, noted))
 
 
 def _edge(noted: Sequence[tuple[Tensor, Noted]]) -> Tensor:
@@ -116,7 +129,7 @@ def _edge(noted: Sequence[tuple[Tensor, Noted]]) -> Tensor:
     chains = [(weight, x.blocks) for weight, x in noted if x.blocks]
     maps = [(weight, x.x) for weight, x in noted if not x.blocks]
     blocks = [block for _, chain in chains for block in chain]
-    plan = EdgePlan(tuple(tuple(_step(block) for block in chain) for _, chain in chains), len(maps))
+    plan = _plan(noted)
     weights = torch.stack([weight for weight, _ in (*chains, *maps)])
     heads = [source.on_grid(grid) for grid in plan.grids]
     parameters = [p for block in blocks for p in block.weights]
@@ -124,6 +137,11 @@ def _edge(noted: Sequence[tuple[Tensor, Noted]]) -> Tensor:
     _move_buffers(blocks, moments, pixels=out.numel() // out.shape[1])
     edge: Tensor = out
     return edge
+
+
+def _plan(noted: Sequence[tuple[Tensor, Noted]]) -> EdgePlan:
+    chains = [x.blocks for _, x in noted if x.blocks]
+    return EdgePlan(tuple(tuple(_step(block) for block in chain) for chain in chains), len(noted) - len(chains))
 
 
 def _step(block: Block) -> Step:

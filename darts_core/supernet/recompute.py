@@ -4,33 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import TypeVar
 
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+T = TypeVar("T")
 
-def recomputed(module: nn.Module, compute: Callable[..., Tensor], *inputs: Tensor | Sequence[Tensor] | None) -> Tensor:
+
+def recomputed(modules: Sequence[nn.Module], compute: Callable[..., T], *inputs: Tensor | Sequence[Tensor] | None) -> T:
     """Return ``compute(*inputs)`` and keep of it the inputs alone for the backward pass.
 
-    The BatchNorms of ``module`` see the batch twice and count it once.
+    The BatchNorms of ``modules`` see the batch twice and count it once.
     """
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return nullcontext(), BatchNormsStandStill(module)
+        return nullcontext(), BatchNormsStandStill(*modules)
 
-    out: Tensor = checkpoint(compute, *inputs, use_reentrant=False, context_fn=contexts)
+    out: T = checkpoint(compute, *inputs, use_reentrant=False, context_fn=contexts)
     return out
 
 
 class BatchNormsStandStill(AbstractContextManager[None]):
-    """Within, no BatchNorm of ``module`` moves its buffers. Can be entered again: a second derivative computes a cell a third time."""
+    """Within, no BatchNorm of ``modules`` moves its buffers. Can be entered again: a second derivative computes a cell a third time."""
 
-    def __init__(self, module: nn.Module) -> None:
-        self._module = module
+    def __init__(self, *modules: nn.Module) -> None:
+        self._modules = modules
         self._before: list[tuple[nn.BatchNorm1d | nn.BatchNorm2d, float | None, Tensor]] = []
 
     def __enter__(self) -> None:
-        for bn in self._module.modules():
+        for bn in (part for module in self._modules for part in module.modules()):
             if isinstance(bn, nn.BatchNorm1d | nn.BatchNorm2d) and bn.num_batches_tracked is not None:
                 self._before.append((bn, bn.momentum, bn.num_batches_tracked.clone()))
                 bn.momentum = 0.0

@@ -14,6 +14,7 @@ from darts_core.data.windows import Window
 from darts_core.nets.dropout import Dropout, Masks
 from darts_core.nets.language_model import LanguageModel, LanguageOutput, activation_penalty
 from darts_core.supernet.backend import Backend, Reference
+from darts_core.supernet.offer import EdgePrimitives
 from darts_core.supernet.recurrent_cell import RecurrentSearchCell
 from darts_core.supernet.sampled import Weights
 from darts_core.supernet.shape import CellShape
@@ -52,8 +53,17 @@ class RecurrentSupernet(Supernet):
         activation: float,
         slowness: float,
         relax_edges: EdgeRelaxation | None = None,
+        edge_primitives: EdgePrimitives | None = None,
     ) -> None:
-        super().__init__(primitives, shape=shape, cell_types=(CELL,), relax=relax, generator=generator, relax_edges=relax_edges)
+        super().__init__(
+            primitives,
+            shape=shape,
+            cell_types=(CELL,),
+            relax=relax,
+            generator=generator,
+            relax_edges=relax_edges,
+            edge_primitives=edge_primitives,
+        )
         self.activation, self.slowness = activation, slowness
         cell = RecurrentSearchCell(self.primitives, nodes=shape.nodes, width=width)
         self.model = LanguageModel(cell, num_tokens=num_tokens, dropout=dropout, generator=generator)
@@ -121,7 +131,9 @@ class RecurrentSupernet(Supernet):
         weights: Weights = self._spent()[CELL]
         op_EO = weights.op_EO
         if weights.active is not None:
-            drawn = torch.zeros_like(op_EO).scatter(1, torch.tensor(weights.active, device=op_EO.device), 1.0)
-            op_EO = op_EO * drawn
-        edge_E = self._edges(CELL)
+            drawn_EO = torch.zeros(op_EO.shape)
+            for own_O, active in zip(drawn_EO, weights.active):
+                own_O[list(active)] = 1.0
+            op_EO = op_EO * drawn_EO.to(op_EO)
+        edge_E = self._edges(CELL, weights.edge_E)
         return op_EO if edge_E is None else op_EO * edge_E.unsqueeze(1)

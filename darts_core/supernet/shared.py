@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from darts_core.ops.conv import ReluFirst
 from darts_core.ops.layout import concatenate
+from darts_core.ops.max_pool import max_pool
 from darts_core.ops.native.block import is_plain
 from darts_core.supernet.source import Term
 
@@ -29,7 +30,7 @@ PLAIN_POOL = {"kernel_size": 3, "padding": 1, "dilation": 1, "ceil_mode": False,
 
 @dataclass(frozen=True)
 class Pooled:
-    """A pooled state, and, in training, the same normalised, with the batch's mean and unbiased variance (C,) each."""
+    """A pooled state; in training, when nothing reads it, the same normalised, with the batch's mean and unbiased variance (C,) each."""
 
     raw: Tensor
     normalised: Tensor
@@ -52,8 +53,8 @@ class SharedSource:
 
     def term(self, op: nn.Module, weight: Tensor) -> Term:
         """Return what ``op``, weighed by ``weight`` (a scalar), adds to the state that its edge leads to."""
-        if isinstance(op, ReluFirst) and type(op).forward is ReluFirst.forward and is_plain(op.last_bn):
-            return None, _weighted_batch_norm(op.last_bn, op.convolve(self.rectified), weight)
+        if takes_rectified(op):
+            return None, weighted_blocks(op, self.rectified, weight)
         if (
             isinstance(op, nn.Sequential)
             and len(op) == 2
@@ -69,7 +70,7 @@ class SharedSource:
     def _bare_pool(self, pool: nn.MaxPool2d | nn.AvgPool2d) -> Tensor:
         key = _pool_key(pool)
         if key not in self._bare_pools:
-            self._bare_pools[key] = pool(self.x)
+            self._bare_pools[key] = apply_pool(pool, self.x)
         return self._bare_pools[key]
 
     def _pool(self, pool: nn.MaxPool2d | nn.AvgPool2d, bn: nn.BatchNorm2d, weight: Tensor) -> Term:
@@ -91,14 +92,33 @@ class SharedSource:
 
     def pooled(self, pool: nn.MaxPool2d | nn.AvgPool2d, bn: nn.BatchNorm2d) -> Pooled:
         """Return the state pooled, for all edges with this pool and a BatchNorm like this one."""
-        return _normalise_batch(pool(self.x), bn)
+        return normalise_batch(apply_pool(pool, self.x), bn)
+
+
+def takes_rectified(op: nn.Module) -> TypeGuard[ReluFirst]:
+    """Return whether ``op`` is ReLU, convolutions and a BatchNorm that can carry its weight."""
+    return isinstance(op, ReluFirst) and type(op).forward is ReluFirst.forward and is_plain(op.last_bn)
+
+
+def weighted_blocks(op: ReluFirst, rectified: Tensor, weight: Tensor) -> Tensor:
+    """Return ``weight`` (a scalar) times what ``op`` makes of a state that is rectified already."""
+    return _weighted_batch_norm(op.last_bn, op.convolve(rectified), weight)
+
+
+def apply_pool(pool: nn.MaxPool2d | nn.AvgPool2d, x: Tensor) -> Tensor:
+    """Return the pooled state, of which little is kept for the backward pass."""
+    if type(pool) is nn.MaxPool2d and not pool.return_indices:
+        return max_pool(pool, x)
+    out: Tensor = pool(x)
+    return out
 
 
 def _pool_key(pool: nn.MaxPool2d | nn.AvgPool2d) -> tuple[object, ...]:
     return type(pool), *(getattr(pool, name, None) for name in POOL_SETTINGS)
 
 
-def _normalise_batch(x: Tensor, bn: nn.BatchNorm2d) -> Pooled:
+def normalise_batch(x: Tensor, bn: nn.BatchNorm2d) -> Pooled:
+    """Return a pooled state (B, C, H, W), normalised as ``bn`` would; no buffer of ``bn`` moves."""
     mean, variance = x.new_zeros(x.shape[1]), x.new_zeros(x.shape[1])
     if not bn.training:
         return Pooled(x, x, mean, variance)

@@ -36,6 +36,29 @@ class PlainSource:
         return weight, op(self.x)
 
 
+class DroppedSource:
+    """A state of which an edge leaves out some images: what operations but identities make of it is multiplied by ``scale_B``."""
+
+    def __init__(self, source: Source, scale_B: Tensor) -> None:
+        self.x = source.x
+        self._source = source
+        self._scale = scale_B.view(-1, 1, 1, 1)
+
+    def term(self, op: nn.Module, weight: Tensor) -> Term:
+        """Return the term of the state itself, of each image so many times."""
+        own, x = self._source.term(op, weight)
+        if isinstance(op, nn.Identity):
+            return own, x
+        if not isinstance(x, Tensor):  # noted, to be computed with the whole edge
+            own, x = weight, op(self.x)
+        return own, x * self._scale
+
+
+def dropped(source: Source, scale_B: Tensor | None) -> Source:
+    """Return ``source`` as an edge sees it that multiplies each image by ``scale_B``, or as it is."""
+    return source if scale_B is None else DroppedSource(source, scale_B)
+
+
 def plain_total(terms: Iterable[Term]) -> Tensor:
     """Return the sum of the terms, one after the other."""
     summands = [x if weight is None else weight * x for weight, x in terms]

@@ -13,8 +13,13 @@ from torch import Tensor, nn
 from darts_core.genotype import Genotype
 from darts_core.supernet.arch import ArchParameters
 from darts_core.supernet.backend import Backend, Reference
-from darts_core.supernet.sampled import Sampled, Weights, one_hot
+from darts_core.supernet.kept import Kept
+from darts_core.supernet.offer import EdgePrimitives, offers
+from darts_core.supernet.policy import Drawn, Joint, Policy, one_path
+from darts_core.supernet.pruned import Pruned
+from darts_core.supernet.sampled import Sampled, Weights
 from darts_core.supernet.shape import CellShape
+from darts_core.supernet.skip_dropout import SkipDropout
 
 Relaxation = Callable[[Tensor], Weights]
 EdgeRelaxation = Callable[[Tensor, Sequence[int]], Tensor]
@@ -25,7 +30,8 @@ class Supernet(nn.Module):
     """The architecture of a network in which every edge is a mixture of candidate operations; subclasses add the network.
 
     ``cell_types`` are those of its cells, all of one ``shape``. ``relax`` turns ``alpha_EO`` into weights; with ``relax_edges`` there is a
-    ``beta_E`` for each cell type, too. ``use`` chooses how it is computed; until then it is the published forward.
+    ``beta_E`` for each cell type, too. Where not all ``primitives`` stand on every edge, ``edge_primitives`` names those of each;
+    ``offers`` says so of every cell type. ``use`` chooses how it is computed; until then it is the published forward.
     """
 
     arch_betas: tuple[float, float] = (0.5, 0.999)
@@ -37,7 +43,11 @@ class Supernet(nn.Module):
     backends: tuple[str, ...] = ("reference", "eager", "native", "compiled")
     can_be_lean = True
     auxiliary_weight: Tensor | None
+    skip_dropout: SkipDropout | None = None
     _imposed: Mapping[str, Weights] | None = None
+    _kept: Mapping[str, Kept] | None = None
+    _is_path = False
+    is_lean = False
 
     def __init__(
         self,
@@ -48,23 +58,30 @@ class Supernet(nn.Module):
         relax: Relaxation,
         generator: torch.Generator,
         relax_edges: EdgeRelaxation | None = None,
+        edge_primitives: EdgePrimitives | None = None,
     ) -> None:
         super().__init__()
         self.primitives = tuple(primitives)
         self.shape = shape
         self.cell_types = tuple(cell_types)
         self.relax_edges = relax_edges
-        edges = len(shape.sources)
-        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(self.cell_types, (edges, len(self.primitives)))
-        if relax_edges is not None:
-            shapes |= {_of_edges(cell_type): (edges,) for cell_type in self.cell_types}
-        self.arch = ArchParameters(shapes, generator=generator)
-        self.relax = relax.fresh(generator) if isinstance(relax, Sampled) else relax
+        self.offers = offers(self.cell_types, self.primitives, edge_primitives, edges=len(shape.sources))
+        self.arch = ArchParameters(self._alpha_shapes(has_alphas=not isinstance(relax, Joint)), generator=generator)
+        self.relax = self._own(relax, generator)
+        self.pruned: Pruned | None = None
         self.backend: Backend = Reference()
-        self.is_lean = False
+
+    def _alpha_shapes(self, *, has_alphas: bool) -> dict[str, tuple[int, ...]]:
+        shapes = {name: own for offer in self.offers.values() for name, own in offer.shapes.items() if has_alphas}
+        beta = () if self.relax_edges is None else self.cell_types
+        return {**shapes, **{_of_edges(cell_type): (len(self.shape.sources),) for cell_type in beta}}
+
+    def add_skip_dropout(self, generator: torch.Generator) -> None:
+        """Let the skip connections of all cells leave values out at the rate ``skip_dropout.rate``; masks are seeded from ``generator``."""
+        raise NotImplementedError
 
     def use(self, backend: Backend, device: torch.device, *, is_lean: bool = False) -> None:
-        """Move to ``device`` and compute by ``backend``; ``is_lean`` keeps the cells' inputs alone for the backward pass."""
+        """Move to ``device`` and compute by ``backend``; ``is_lean`` keeps less for the backward pass and computes the rest again."""
         self.backend, self.is_lean = backend, is_lean
         self.__dict__.pop("_weights", None)
         backend.prepare(self, device)
@@ -88,12 +105,31 @@ class Supernet(nn.Module):
         """Return what the learning rate is multiplied by for a batch."""
         return 1.0
 
-    def _spent(self) -> dict[str, Weights]:
+    def dropping(self, scale_CEB: Tensor) -> AbstractContextManager[None]:
+        """Within, whatever each edge of each cell adds but the state as it is, is multiplied by a number for each image of the batch."""
+        raise NotImplementedError
+
+    def _spent(self) -> Mapping[str, Weights]:
         """Return the weights of this forward pass, of each cell type."""
-        return dict(self._imposed or {cell_type: self.relax(self.arch.get(cell_type)) for cell_type in self.cell_types})
+        weights = self._imposed or self._relaxed()
+        for kept in (None if self.pruned is None or self._is_path else self.pruned.kept, self._kept):
+            if kept is not None:
+                weights = {cell_type: kept[cell_type].of(each) for cell_type, each in weights.items()}
+        return weights
+
+    def _own(self, relax: Relaxation, generator: torch.Generator) -> Relaxation:
+        if isinstance(relax, Joint):
+            return relax.fitted(self.offers, self.shape, generator=generator)
+        return relax.fresh(generator) if isinstance(relax, Sampled) else relax
+
+    def _relaxed(self) -> Mapping[str, Weights]:
+        if isinstance(self.relax, Joint):
+            return self.relax.together()
+        return {cell_type: offer.relaxed(self.arch.get, self.relax) for cell_type, offer in self.offers.items()}
 
     @contextmanager
-    def _imposing(self, weights: Mapping[str, Weights]) -> Iterator[None]:
+    def imposing(self, weights: Mapping[str, Weights]) -> Iterator[None]:
+        """Within, forward passes spend ``weights`` of each cell type, whatever alpha says."""
         before, self._imposed = self._imposed, weights
         try:
             yield
@@ -102,23 +138,41 @@ class Supernet(nn.Module):
 
     def weighing(self, op_EO: Mapping[str, Tensor]) -> AbstractContextManager[None]:
         """Within, forward passes weigh the operations of each cell type by ``op_EO``, whatever alpha says."""
-        return self._imposing({cell_type: Weights(weights) for cell_type, weights in op_EO.items()})
+        return self.imposing({cell_type: Weights(weights, self.offers[cell_type].active) for cell_type, weights in op_EO.items()})
 
-    def only(self, genotype: Genotype) -> AbstractContextManager[None]:
-        """Within, forward passes compute the operations of ``genotype`` alone, each with weight 1."""
-        return self._imposing({cell_type: self.path(genotype, cell_type) for cell_type in self.cell_types})
+    @contextmanager
+    def keeping(self, kept: Mapping[str, Kept]) -> Iterator[None]:
+        """Within, forward passes compute what is ``kept`` of each cell type's operations, whoever weighs them."""
+        before, self._kept = self._kept, kept
+        try:
+            yield
+        finally:
+            self._kept = before
+
+    @contextmanager
+    def only(self, genotype: Genotype) -> Iterator[None]:
+        """Within, forward passes compute the operations of ``genotype`` alone, each with weight 1, pruned ones, too."""
+        before, self._is_path = self._is_path, True
+        try:
+            with self.imposing({cell_type: self.path(genotype, cell_type) for cell_type in self.cell_types}):
+                yield
+        finally:
+            self._is_path = before
 
     def path(self, genotype: Genotype, cell_type: str) -> Weights:
         """Return 1 for the operation on each edge of a genotype's cell; edges that it lacks weigh nothing, by the cheapest operation."""
         chosen = {(edge.src, dst): self.primitives.index(edge.op) for dst, edge in genotype.cell(cell_type).edges}
-        idle = next((o for name in ("none", "skip_connect") for o, own in enumerate(self.primitives) if own == name), 0)
-        active = tuple((chosen.get(ends, idle),) for ends in self.shape.sources)
-        kept_E = torch.tensor([float(ends in chosen) for ends in self.shape.sources])
-        alpha_EO = self.arch.get(cell_type).detach()
-        return Weights(one_hot(active, alpha_EO) * kept_E.to(alpha_EO).unsqueeze(1), active)
+        return one_path(chosen, offer=self.offers[cell_type], shape=self.shape, like=next(iter(self.weights().values())))
 
-    def _edges(self, cell_type: str) -> Tensor | None:
-        return None if self.relax_edges is None else self.relax_edges(self.arch.get(_of_edges(cell_type)), self.shape.fan_in)
+    def start_pruning(self) -> None:
+        """Keep account of operations that are not computed any more: none so far."""
+        self.pruned = Pruned(self.mixture(), {cell_type: offer.ops for cell_type, offer in self.offers.items()})
+
+    def _edges(self, cell_type: str, scale_E: Tensor | None = None) -> Tensor | None:
+        if self.relax_edges is None:
+            return scale_E
+        edge_E = self.relax_edges(self.arch.get(_of_edges(cell_type)), self.shape.fan_in)
+        return edge_E if scale_E is None else edge_E * scale_E
 
     @contextmanager
     def differentiable_twice(self) -> Iterator[None]:
@@ -131,17 +185,38 @@ class Supernet(nn.Module):
             self.backend = backend
 
     def op_alphas(self) -> dict[str, Tensor]:
-        """Return the operations' ``alpha_EO`` of each cell type."""
-        return {cell_type: self.arch.get(cell_type) for cell_type in self.cell_types}
+        """Return the operations' ``alpha_EO`` by name: one of each cell type, or where its edges differ in number, several (``Offer``).
+
+        There are none where the relaxation has parameters of its own.
+        """
+        if isinstance(self.relax, Joint):
+            return {}
+        return {rows.name: self.arch.get(rows.name) for offer in self.offers.values() for rows in offer.rows}
+
+    def drawn(self) -> Drawn:
+        """Return an architecture that the relaxation, a policy, draws."""
+        assert isinstance(self.relax, Policy)
+        return self.relax.draw(self.op_alphas(), self.offers)
 
     def op_weights(self) -> dict[str, Tensor]:
-        """Return what the relaxation makes of alpha, ``op_EO`` of each cell type; where weights are drawn, the expected ones."""
+        """Return what the relaxation makes of alpha, ``op_EO`` of each cell type; where weights are drawn, the expected ones.
+
+        An operation that an edge does not offer weighs 0 there.
+        """
+        if isinstance(self.relax, Joint):
+            return self.relax.marginals()
         expected = self.relax.expected if isinstance(self.relax, Sampled) else lambda alpha_EO: self.relax(alpha_EO).op_EO
-        return {cell_type: expected(alpha_EO) for cell_type, alpha_EO in self.op_alphas().items()}
+        weights = {
+            cell_type: offer.spread([expected(self.arch.get(rows.name)) for rows in offer.rows]) for cell_type, offer in self.offers.items()
+        }
+        if self.pruned is None:
+            return weights
+        return {cell_type: self.pruned.kept[cell_type].of(Weights(op_EO)).op_EO for cell_type, op_EO in weights.items()}
 
     def arch_parameters(self) -> list[nn.Parameter]:
         """Return the architecture parameters, which only the arch step moves."""
-        return list(self.arch.parameters())
+        own = self.relax.parameters() if isinstance(self.relax, Joint) else ()
+        return [*self.arch.parameters(), *own]
 
     def weights(self) -> dict[str, nn.Parameter]:
         """Return every other parameter by name: what the weight step moves, decays and clips.
@@ -153,7 +228,7 @@ class Supernet(nn.Module):
     @cached_property
     def _weights(self) -> list[tuple[str, nn.Module, str]]:
         """Name, module and the module's name for it of each weight: to walk thousands of modules takes as long as a small cell."""
-        names = [name for name, _ in self.named_parameters() if not name.startswith("arch.")]
+        names = [name for name, _ in self.named_parameters() if not name.startswith(("arch.", "relax."))]
         return [(name, self.get_submodule(owner), own) for name in names for owner, _, own in [name.rpartition(".")]]
 
     def mixture(self) -> dict[str, Tensor]:

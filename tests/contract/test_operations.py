@@ -30,7 +30,7 @@ class TestEveryOperation:
             torch.nn.functional.softplus(out).sum().backward()
             assert x.grad.isfinite().all()
         else:
-            assert not out.any(), "what does not depend on its input is zero"
+            assert name == "noise" or not out.any(), "what does not depend on its input is zero"
         assert all(p.grad is not None and p.grad.isfinite().all() for p in op.parameters())
 
     def test_evaluation_is_deterministic_and_by_image(self, name, stride, affine):

@@ -1,6 +1,8 @@
 """Every backend in every memory mode beside the published forward: three whole steps in float64, and what the supernet then says."""
 
+import dataclasses
 import itertools
+from pathlib import Path
 
 import pytest
 import torch
@@ -45,12 +47,15 @@ SPACES = {
     "one input": {"init_channels": 4, "layers": 6},
     "one input, partial channels": {"init_channels": 4, "layers": 3},
     "one input, few operations": {"init_channels": 4, "layers": 3, "primitives": ("skip_connect", "nor_conv_1x1")},
+    "layers": {"search_space": str(Path(__file__).with_name("layers.json"))},
 }
 METHOD = {  # elsewhere darts
     "partial channels": ("pc_darts", {"channel_proportion": 2}),
     "one input, partial channels": ("pc_darts", {"channel_proportion": 2}),
 }
 SAMPLED = ("gdas", "proxyless", "snas")
+UNEVEN = [("skip_connect",), ("none", "sep_conv_3x3"), ("max_pool_3x3", "avg_pool_3x3", "dil_conv_5x5"), ("sep_conv_5x5", "skip_connect")]
+"""What the first edges of a normal cell offer, where they differ; all others offer everything."""
 
 
 TINY = {  # six edges of three shapes
@@ -66,7 +71,11 @@ def build(space, order="first"):
     name, options = (order, {}) if order in SAMPLED else METHOD.get(space, ("darts", {}))
     method = METHODS.build(name, options if order in SAMPLED else {**options, "arch_gradient": order})
     generator = torch.Generator().manual_seed(0)
-    built = REGISTERED.build("nasbench201" if space.startswith("one input") else "darts_cnn", SPACES.get(space, TINY))
+    registered = "layerwise" if space == "layers" else "nasbench201" if space.startswith("one input") else "darts_cnn"
+    built = REGISTERED.build(registered, SPACES.get(space.removesuffix(", uneven"), TINY))
+    if space.endswith(", uneven"):
+        rest = [built.primitives] * (len(built.shape.sources) - len(UNEVEN))
+        built = dataclasses.replace(built, edge_primitives={"normal": (*UNEVEN, *rest)})
     supernet = method.supernet(built, in_channels=2, num_classes=3, generator=generator).double()
     with torch.no_grad():
         for alpha in supernet.arch_parameters():
@@ -143,6 +152,14 @@ def test_every_gradient_of_one_pass(backend, is_lean):
         passes.append({"x": x.grad, **{name: p.grad for name, p in supernet.named_parameters()}, **dict(supernet.named_buffers())})
     assert all(value is not None for value in passes[1].values())
     text, error = worst(passes[1], passes[0])
+    assert error <= TOLERANCE, text
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("space", ["all, uneven", "partial channels, uneven"])
+def test_edges_that_offer_different_operations(way, space):
+    expected = trajectory((Reference, False), space=space, order="first", size=(8, 8))
+    text, error = worst(trajectory(WAYS[way], space=space, order="first", size=(8, 8)), expected)
     assert error <= TOLERANCE, text
 
 

@@ -140,6 +140,14 @@ class TestChoice:
         assert choice.why.startswith("eager, for native cannot be had: no C++ compiler (self-check")
         assert not choice.fell_back
 
+    @pytest.mark.parametrize("wanted", ["native", "compiled"])
+    def test_operations_without_any_kernel_are_computed_by_eager(self, wanted):
+        supernet = fresh(primitives=("none", "skip_connect", "conv_1x3_3x1"), nodes=1, layers=3)
+        choice = choose_backend(supernet, wanted, CPU, size=(16, 16))
+        assert choice.backend.name == "eager"
+        assert choice.fell_back
+        assert f"{wanted} cannot be had: it has no kernel for any of none, skip_connect, conv_1x3_3x1" in choice.why
+
     def test_native_is_for_the_cpu(self):
         choice = choose_backend(fresh().to("meta"), "native", torch.device("meta"), size=(16, 16))
         assert "native cannot be had: its kernels are for the CPU, and the device is meta" in choice.why

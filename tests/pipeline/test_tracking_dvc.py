@@ -6,12 +6,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from darts_core.config import Config
 from darts_core.pipeline import places
+from darts_core.pipeline.named_files import named_files
 from darts_core.tracking.reports import LAST_STAGE, REPORTS
 
 ROOT = Path(__file__).parents[2]
 DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())
-STAGES = DVC["stages"]
+NOTE = DVC["stages"]["named_files"]
+STAGES = {stage: described for stage, described in DVC["stages"].items() if described is not NOTE}
 PARAMS = [ROOT / "params.yaml", *sorted((ROOT / "darts_core" / "presets").glob("*.yaml"))]
 SCRIPTS = {"prepare_data": "prepare", "derive_genotype": "derive", "benchmark_hw": "benchmark"}
 CHANGES_NO_RESULT = {
@@ -64,7 +67,7 @@ def test_nothing_depends_on_seconds_or_memory():
 
 def test_the_last_stage_always_runs_and_comes_last():
     assert [stage for stage, described in STAGES.items() if described.get("always_changed")] == [LAST_STAGE]
-    others = [out for stage, described in STAGES.items() if stage != LAST_STAGE for out in described["outs"]]
+    others = [out for stage, described in DVC["stages"].items() if stage != LAST_STAGE for out in described["outs"]]
     reached, deps = {LAST_STAGE}, [dep for dep in STAGES[LAST_STAGE]["deps"] if dep.startswith(("data/", "reports/"))]
     while deps:
         dep = deps.pop()
@@ -74,6 +77,15 @@ def test_the_last_stage_always_runs_and_comes_last():
                 reached.add(stage)
                 deps += [d for d in described["deps"] if d.startswith(("data/", "reports/"))]
     assert reached == set(STAGES)
+
+
+def test_what_reads_a_file_that_params_name_depends_on_its_hash():
+    assert dict(NOTE) == {"cmd": "python -m stages.named_files", "always_changed": True, "outs": [str(places.NAMED_FILES)]}
+    readers = {"space": [*list(STAGES)[1:]], "genotype": ["derive_genotype"], "table": ["evaluate"]}
+    assert set(readers) == set(named_files(Config(data={"name": "digits"})))
+    for name, stages in readers.items():
+        dep = str(places.NAMED_FILES / f"{name}.json")
+        assert [stage for stage, described in STAGES.items() if dep in described["deps"]] == stages
 
 
 @pytest.mark.parametrize("path", PARAMS, ids=lambda path: path.stem)
@@ -93,7 +105,7 @@ def test_every_key_of_params_concerns_a_stage_and_the_other_way_round(path):
 
 
 def test_the_gitignores_are_those_that_dvc_would_write():
-    outs = [Path(out) for described in STAGES.values() for out in described["outs"]]
+    outs = [Path(out) for described in DVC["stages"].values() for out in described["outs"]]
     for folder in ("data", "reports"):
         ignored = (ROOT / folder / ".gitignore").read_text().split()
         assert ignored == [f"/{out.name}" for out in outs if out.parent == Path(folder)]

@@ -31,7 +31,7 @@ def test_the_cell_is_what_the_file_says():
 
 
 def test_a_cell_type_must_be_known():
-    with pytest.raises(ValueError, match=r"'normal' or 'reduce'\. Got 'reduction'"):
+    with pytest.raises(ValueError, match=r"'normal', 'reduce' or 'layers'\. Got 'reduction'"):
         Genotype.from_dict(GOOD).cell("reduction")
 
 

@@ -15,8 +15,7 @@ from darts_core.ops.drop_path import DropPath
 from darts_core.runtime.checkpoint import Checkpoint
 from darts_core.runtime.seed import seeded, stream
 
-CELL = Cell(((Edge("sep_conv_3x3", 0), Edge("skip_connect", 1)), (Edge("max_pool_3x3", 2), Edge("dil_conv_3x3", 0))), (2, 3))
-GENOTYPE = Genotype(normal=CELL, reduce=CELL)
+POOL = "max_pool_3x3"
 POLICY = AugmentPolicy(crop_padding=1, flip=True, cutout_length=2)
 COST = {"epoch_s", "data_percent", "rss_mib"}
 CPU = torch.device("cpu")
@@ -30,12 +29,18 @@ def config(**options):
     return RetrainConfig(**{"epochs": 4, "batch_size": 8, "lr": 0.1, "drop_path_prob": 0.4, **options})
 
 
-def run(images, *, log=None, checkpoint=None, has_valid=True, name="searched", **options):
+def genotype(op):
+    cell = Cell(((Edge("sep_conv_3x3", 0), Edge("skip_connect", 1)), (Edge(op, 2), Edge("dil_conv_3x3", 0))), (2, 3))
+    return Genotype(normal=cell, reduce=cell)
+
+
+def run(images, *, op=POOL, log=None, checkpoint=None, has_valid=True, name="searched", **options):
     """Everything is built anew in each call, as a process that starts again would."""
     cfg = config(**options)
     drop_path = DropPath(stream(0, "drop path"))
     with seeded(0, "weights"):
-        network = Network(GENOTYPE, in_channels=1, num_classes=3, init_channels=4, layers=3, auxiliary=cfg.auxiliary, drop_path=drop_path)
+        sizes = {"in_channels": 1, "num_classes": 3, "init_channels": 4, "layers": 3}
+        network = Network(genotype(op), **sizes, auxiliary=cfg.auxiliary, drop_path=drop_path)
     index = torch.arange(len(images))
     return retrain(
         network,
@@ -99,7 +104,7 @@ def test_interrupted_after_every_epoch(images, whole, tmp_path):
 
 @pytest.mark.parametrize(
     "options",
-    [{"has_valid": False}, {"amp": "float16"}, {"auxiliary": False, "momentum": 0.0, "warmup_epochs": 2}],
+    [{"has_valid": False}, {"op": "dropout"}, {"amp": "float16"}, {"auxiliary": False, "momentum": 0.0, "warmup_epochs": 2}],
     ids=str,
 )
 def test_other_recipes_resume_too(images, options, tmp_path):

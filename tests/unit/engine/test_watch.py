@@ -5,6 +5,7 @@ import torch
 
 from darts_core.engine.watch import cell_metrics, collapse_warning, has_parameters, is_collapsed, ranking, stable_epochs
 from darts_core.genotype import published, published_names
+from darts_core.spaces.darts_cnn import darts_cnn
 
 USABLE = [1, 2, 3]  # of four, of which the first is none
 
@@ -22,7 +23,7 @@ def test_pools_skips_and_nothing_have_no_parameters():
 
 
 def test_a_published_cell_is_counted():
-    assert cell_metrics(published("DARTS_V2")) == {
+    assert cell_metrics(published("DARTS_V2"), darts_cnn()) == {
         "parameterless_normal": 2 / 8,
         "skips_normal": 2,
         "parameterless_reduce": 1.0,
@@ -31,7 +32,9 @@ def test_a_published_cell_is_counted():
 
 
 def test_no_published_cell_counts_as_collapsed():
-    assert all(not is_collapsed(rows(*[cell_metrics(published(name))["parameterless_normal"]] * 3)) for name in published_names())
+    assert all(
+        not is_collapsed(rows(*[cell_metrics(published(name), darts_cnn())["parameterless_normal"]] * 3)) for name in published_names()
+    )
 
 
 @pytest.mark.parametrize(

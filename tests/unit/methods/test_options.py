@@ -7,7 +7,6 @@ from darts_core.search.bilevel import Exact, FirstOrder, Unrolled
 from darts_core.search.perturb import AdversarialPerturbation, RandomPerturbation
 from darts_core.search.relax import simplex_edges, softmax_edges
 from darts_core.search.stop import SkipLimit, StableRanking
-from darts_core.supernet.sampled import Sampled
 
 CHANGEABLE = [name for name in METHODS if isinstance(METHODS.build(name).arch_gradient, FirstOrder | Unrolled | Exact)]
 
@@ -15,7 +14,7 @@ CHANGEABLE = [name for name in METHODS if isinstance(METHODS.build(name).arch_gr
 @pytest.mark.parametrize("name", CHANGEABLE)
 def test_parts_of_any_method_can_be_exchanged(name):
     plain = METHODS.build(name)
-    order = "first" if isinstance(plain.relax, Sampled) else "unrolled"
+    order = "first" if plain.draws else "unrolled"
     method = METHODS.build(
         name, {"arch_gradient": order, "channel_proportion": 2, "edge_weights": True, "warmup_epochs": 3, "stable_epochs": 4}
     )
@@ -29,9 +28,11 @@ def test_parts_of_any_method_can_be_exchanged(name):
 
 
 @pytest.mark.parametrize("order", ["unrolled", "exact"])
-@pytest.mark.parametrize("name", [name for name in CHANGEABLE if isinstance(METHODS.build(name).relax, Sampled)])
+@pytest.mark.parametrize("name", [name for name in CHANGEABLE if METHODS.build(name).draws])
 def test_weights_that_are_drawn_have_no_second_order(name, order):
-    with pytest.raises(ValueError, match=rf"method\.arch_gradient must be first where weights are drawn anew .* Got '{order}'"):
+    with pytest.raises(
+        ValueError, match=rf"method\.arch_gradient(: must be 'first'| must be first where each forward pass draws anew,).* Got '{order}'"
+    ):
         METHODS.build(name, {"arch_gradient": order})
 
 
@@ -93,6 +94,14 @@ def test_darts_plus_has_a_limit():
         ("gaea", {"warmup_epochs": -1}, r"method\.warmup_epochs must be at least 0\. Got -1\."),
         ("beta_darts", {"channel_proportion": 0}, r"method\.channel_proportion must be at least 1\. Got 0\."),
         ("beta_darts", {"arch_gradient": "second"}, r"method\.arch_gradient: must be 'first', 'unrolled' or 'exact'\. Got 'second'"),
+        ("proxyless", {"draws": 2}, r"method\.draws has an effect with method\.arch_gradient: reinforce alone\. Set it to null"),
+        ("proxyless", {"arch_gradient": "reinforce", "draws": 0}, r"method\.draws must be at least 1\. Got 0\."),
+        (
+            "proxyless",
+            {"arch_gradient": "reinforce", "baseline_decay": 1.0},
+            r"method\.baseline_decay must be at least 0 and below 1\. Got 1",
+        ),
+        ("proxyless", {"arch_gradient": "reinforce", "edge_weights": True}, r"method\.edge_weights must be false or null with REINFORCE"),
         ("darts", {"stable_epoch": 3}, r"method\.stable_epoch: not an option of method 'darts' \(did you mean 'stable_epochs'\?\)"),
     ],
 )

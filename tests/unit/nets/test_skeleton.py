@@ -15,7 +15,7 @@ def test_reductions_at_one_and_two_thirds(layers, expected):
 
 
 def test_the_plan_of_the_papers_supernet():
-    plans = list(plan_cells(16, 8, stem="cifar", width={"normal": 4, "reduce": 4}))
+    plans = list(plan_cells(16, [layer in (2, 5) for layer in range(8)], stem="cifar", width={"normal": 4, "reduce": 4}))
     assert [plan.channels for plan in plans] == [16, 16, 32, 32, 32, 64, 64, 64]
     assert [plan.channels_in for plan in plans] == [(48, 48), (48, 64), (64, 64), (64, 128), (128, 128), (128, 128), (128, 256), (256, 256)]
     assert [plan.is_reduction for plan in plans] == [layer in (2, 5) for layer in range(8)]
@@ -24,7 +24,7 @@ def test_the_plan_of_the_papers_supernet():
 
 
 def test_widths_follow_what_each_cell_type_concatenates():
-    plans = list(plan_cells(4, 3, stem="imagenet", width={"normal": 3, "reduce": 2}))
+    plans = list(plan_cells(4, [False, True, True], stem="imagenet", width={"normal": 3, "reduce": 2}))
     assert [plan.channels_in for plan in plans] == [(4, 4), (4, 12), (12, 16)]
     assert plans[0].follows_reduction, "the second input of the ImageNet stem is half as large as the first"
 

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from darts_core.ops import OPS
-from darts_core.ops.conv import DilatedConv, FactorizedConv7, FactorizedReduce, ReluConvBn, SeparableConv
+from darts_core.ops.conv import DilatedConv, FactorizedConv, FactorizedReduce, ReluConvBn, SeparableConv
 
 
 @pytest.mark.parametrize(
@@ -80,9 +80,9 @@ def test_separable_and_dilated_convolutions_by_library_parts(kernel, stride):
 
 
 def test_factorized_conv_is_strided_once_in_each_direction():
-    op = FactorizedConv7(2, stride=2, affine=False).eval()
+    op = FactorizedConv(2, 7, stride=2, affine=False).eval()
     x = torch.randn(1, 2, 9, 9)
-    wide = op.conv1x7(x.clamp_min(0.0))
+    wide = op.across(x.clamp_min(0.0))
     assert wide.shape[-2:] == (9, 5)
     assert op(x).shape[-2:] == (5, 5)
 

@@ -83,7 +83,7 @@ class TestCheck:
         ("cell", "message"),
         [
             (Cell(((Edge("none", 0), Edge("none", 1)),), (2,)), "normal cell: 1 inputs expected in the space 'nasbench201'. Got 2."),
-            (Cell(((Edge("none", 0),), (Edge("none", 1),)), (2,), 1), "node 2: an edge from each of 0 to 1 expected. Got [1]."),
+            (Cell(((Edge("none", 0),), (Edge("none", 1),)), (2,), 1), "node 2: an edge from each of [0, 1] expected. Got [1]."),
             (
                 Cell(((Edge("none", 0),), (Edge("none", 0), Edge("none", 1))), (1,), 1),
                 "its last 1 of the states up to 2 expected. Got [1].",

@@ -1,0 +1,28 @@
+"""DARTS-PT."""
+
+from __future__ import annotations
+
+from darts_core.methods import METHODS
+from darts_core.search.bilevel import FirstOrder, Still
+from darts_core.search.method import Method
+from darts_core.search.missed import MostMissed
+from darts_core.search.ranges import at_least
+from darts_core.search.relax import softmax
+
+
+@METHODS.register("darts_pt")
+def darts_pt(*, fixed_alpha: bool = False, tune_epochs: int = 5, score_batches: int | None = None) -> Method:
+    """DARTS-PT (Wang et al., ICLR 2021, arXiv:2108.04392): what to keep is what the supernet's accuracy misses most, not the largest alpha.
+
+    After the search each edge in turn keeps the operation whose removal hurts accuracy on ``score_batches`` validation batches (null: all
+    held-out images) most, with ``tune_epochs`` epochs at a tenth of the learning rate between two decisions; then each node its sources.
+    With ``fixed_alpha`` alpha never moves. The published recipe leaves ``none`` out of space.primitives.
+    """
+    return Method(
+        relax=softmax,
+        arch_gradient=Still() if fixed_alpha else FirstOrder(),
+        select=MostMissed(
+            tune_epochs=at_least(0, "tune_epochs", tune_epochs),
+            batches=None if score_batches is None else at_least(1, "score_batches", score_batches),
+        ),
+    )

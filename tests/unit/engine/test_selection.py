@@ -1,0 +1,68 @@
+"""Selections that tune: interrupted in the midst of it, what alpha does meanwhile, what it costs."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from darts_core.methods import METHODS
+from darts_core.runtime.checkpoint import Checkpoint
+from tests.unit.engine.test_search import Interrupted, assert_same, interrupt_at, run
+
+
+class StoppedAt:
+    """A selection that is killed before its ``turn``-th tuning epoch."""
+
+    def __init__(self, select, turn):
+        self.select, self.turn, self.batches = select, turn, select.batches
+
+    def __call__(self, supernet, space, *, evaluate, tune, generator):
+        def until(epoch, epochs):
+            if epoch == self.turn:
+                raise Interrupted
+            tune(epoch, epochs)
+
+        return self.select(supernet, space, evaluate=evaluate, tune=until, generator=generator)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("darts_pt", {"tune_epochs": 1}),
+        ("darts_pt", {"tune_epochs": 1, "fixed_alpha": True, "score_batches": 2}),
+        ("gdas", {"selection": "perturbation", "tune_epochs": 1}),
+        ("smooth_darts", {"selection": "perturbation", "tune_epochs": 1}),
+    ],
+    ids=["darts_pt", "fixed", "gdas", "smooth_darts"],
+)
+def test_interrupted_before_or_while_it_selects_it_ends_alike(images, name, options, tmp_path):
+    method = METHODS.build(name, options)
+    whole = run(images, method=method, epochs=2)
+    with Checkpoint("search", {}, root=tmp_path) as checkpoint:
+        with pytest.raises(Interrupted):
+            run(images, method=method, epochs=2, log=interrupt_at(1), checkpoint=checkpoint)
+        with pytest.raises(Interrupted):
+            run(images, method=dataclasses.replace(method, select=StoppedAt(method.select, 0)), epochs=2, checkpoint=checkpoint)
+        resumed = run(images, method=method, epochs=2, checkpoint=checkpoint)
+    assert_same(resumed, whole)
+    assert len(whole.history) == 2
+    assert whole.selection["epoch_s"] > 0.0
+    assert all(set(weights.flatten().tolist()) == {0.0, 1.0} for weights in whole.op_weights.values())
+
+
+def test_alpha_moves_while_it_tunes_unless_it_is_fixed(images):
+    for fixed in (True, False):
+        result = run(images, method=METHODS.build("darts_pt", {"tune_epochs": 1, "fixed_alpha": fixed}), epochs=1)
+        searched = {c: [row["weight"] for row in result.alphas if row["cell"] == c] for c in ("normal", "reduce")}
+        tuned = {c: result.supernet_state[f"arch.{c}"].softmax(-1).flatten().tolist() for c in ("normal", "reduce")}
+        assert (searched == tuned) is fixed
+        assert ("arch_loss" in result.history[0]) is not fixed
+
+
+def test_no_selection_costs_nothing(images):
+    assert run(images, epochs=1).selection is None
+
+
+def test_tuning_moves_the_weights_of_what_is_left(images):
+    runs = [run(images, method=METHODS.build("darts_pt", {"tune_epochs": n}), epochs=1).supernet_state for n in (0, 2)]
+    assert not torch.equal(*(state["classifier.weight"] for state in runs))
