@@ -42,6 +42,7 @@ def cross_check(cfg: Config, *, folder: Path = Path(), only_search: bool = False
         lambda: build_space(cfg, folder=folder),
         lambda: _check_memory(cfg),
         lambda: _check_phases(cfg, folder=folder),
+        lambda: _check_ranks(cfg),
     ]
     is_text = isinstance(cfg, TextConfig)
     if not only_search and not is_text:
@@ -52,6 +53,8 @@ def cross_check(cfg: Config, *, folder: Path = Path(), only_search: bool = False
         checks.append(lambda: check_warmup(build_method(cfg), cfg.search))
     if not is_text and cfg.evaluate.benchmark_table is not None:
         checks.append(lambda: benchmark_table(cfg, folder=folder))
+    if isinstance(cfg.search.rank_truth, str):
+        checks.append(lambda: rank_table(cfg, folder=folder))
     if (rule := cfg.derive.rule) is not None:
         checks.append(lambda: DERIVE_RULES.get(rule))
     baselines: Registry[Any] = LANGUAGE_BASELINES if is_text else BASELINES
@@ -73,6 +76,14 @@ def _check_data(cfg: Config) -> None:
     if not is_text and isinstance(cfg, TextConfig):
         texts = ", ".join(name for name in DATASETS.names() if DATASETS.returns(name) is TextSource)
         raise ValueError(f"data.name: {cfg.data.name} is images, and space.name: {cfg.space.name} is for text. Expected one of: {texts}.")
+
+
+def _check_ranks(cfg: Config) -> None:
+    if isinstance(cfg, TextConfig) and cfg.search.rank_samples:
+        raise ValueError(
+            f"search.rank_samples must be 0 with space.name: {cfg.space.name}: the rank disorder is that of images' accuracies. "
+            f"Got {cfg.search.rank_samples}."
+        )
 
 
 def _check_phases(cfg: Config, *, folder: Path) -> None:
@@ -107,11 +118,21 @@ def benchmark_table(cfg: Config, *, folder: Path = Path()) -> BenchmarkTable | N
 
     Raise ``ValueError`` where it cannot be read, or where the space does not write its architectures as tables do.
     """
-    if cfg.evaluate.benchmark_table is None:
+    return _table(cfg, cfg.evaluate.benchmark_table, "evaluate.benchmark_table", otherwise="null", folder=folder)
+
+
+def rank_table(cfg: Config, *, folder: Path = Path()) -> BenchmarkTable | None:
+    """Return the table that ``search.rank_truth`` names, as :func:`benchmark_table` does; None where it names none."""
+    named = cfg.search.rank_truth
+    return _table(cfg, named if isinstance(named, str) else None, "search.rank_truth", otherwise="a number of epochs", folder=folder)
+
+
+def _table(cfg: Config, path: str | None, key: str, *, otherwise: str, folder: Path) -> BenchmarkTable | None:
+    if path is None:
         return None
     if build_space(cfg, folder=folder).spell is None:
-        raise ValueError(f"evaluate.benchmark_table must be null with space.name: {cfg.space.name}, whose architectures no table lists.")
-    return BenchmarkTable.load(folder / cfg.evaluate.benchmark_table)
+        raise ValueError(f"{key} must be {otherwise} with space.name: {cfg.space.name}, whose architectures no table lists.")
+    return BenchmarkTable.load(folder / path, key=key)
 
 
 def build_space(cfg: Config, *, folder: Path = Path()) -> Space:

@@ -7,10 +7,17 @@ import os
 import sys
 from collections.abc import Sequence
 
-from darts_core.cli import check, genotype, listing, preset, ui
+from darts_core.cli import check, compare, genotype, listing, preset, ui
 from darts_core.registry import suggest
 
-COMMANDS = {"check": check.COMMAND, "preset": preset.COMMAND, "genotype": genotype.COMMAND, "ui": ui.COMMAND, **listing.COMMANDS}
+COMMANDS = {
+    "check": check.COMMAND,
+    "preset": preset.COMMAND,
+    "compare": compare.COMMAND,
+    "genotype": genotype.COMMAND,
+    "ui": ui.COMMAND,
+    **listing.COMMANDS,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

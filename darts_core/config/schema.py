@@ -86,6 +86,13 @@ class SearchConfig(Section):
     hessian_every: CountOrZero = Field(
         default=0, description="log the dominant Hessian eigenvalue of the validation loss by alpha every so many epochs; 0: never"
     )
+    rank_samples: CountOrZero = Field(
+        default=0, description="random architectures whose order by the supernet's weights is compared with their own training's; 0: none"
+    )
+    rank_every: Count = Field(default=1, description="epochs from one comparison to the next")
+    rank_truth: Annotated[int, Field(ge=1, strict=True)] | str | None = Field(
+        default=None, validate_default=True, description="what they are worth: a benchmark table's path, or epochs that each is trained for"
+    )
     backend: Literal["auto", "reference", "eager", "native", "compiled"] = Field(
         default="auto",
         description="auto: eager, or native (C++ for a CPU) for a long search, where it agrees with reference, the published forward",
@@ -96,6 +103,32 @@ class SearchConfig(Section):
     memory_budget_mib: Positive | None = Field(default=None, description="for memory: auto; null: 80 % of what is free on the device")
 
     _lr_min = field_validator("lr_min")(_not_above_lr)
+
+    @field_validator("rank_samples")
+    @classmethod
+    def _can_be_ordered(cls, value: int) -> int:
+        if 0 < value < 5:
+            raise ValueError(f"must be at least 5, since fewer show no order, or 0 for none. Got {value}.")
+        return value
+
+    @field_validator("rank_every")
+    @classmethod
+    def _comes_to_pass(cls, value: int, info: ValidationInfo) -> int:
+        if value > 1 and not info.data.get("rank_samples", 1):
+            raise ValueError(f"has an effect with search.rank_samples above 0 alone. Set it to 1. Got {value}.")
+        if value > info.data.get("epochs", value):
+            raise ValueError(f"must not exceed search.epochs ({info.data['epochs']}). Got {value}.")
+        return value
+
+    @field_validator("rank_truth")
+    @classmethod
+    def _is_known_where_asked(cls, value: int | str | None, info: ValidationInfo) -> int | str | None:
+        samples = info.data.get("rank_samples")
+        if samples == 0 and value is not None:
+            raise ValueError(f"has an effect with search.rank_samples above 0 alone. Set it to null. Got {value!r}.")
+        if samples and value is None:
+            raise ValueError("must be the path of a benchmark table, or a number of epochs, with search.rank_samples above 0. Got null.")
+        return value
 
     @field_validator("memory_budget_mib")
     @classmethod

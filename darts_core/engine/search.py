@@ -29,6 +29,7 @@ from darts_core.engine.loop import (
     to_device,
 )
 from darts_core.engine.placing import advice
+from darts_core.engine.rank_disorder import RankProbe, require_probe
 from darts_core.engine.rollback import Clock, Rollback
 from darts_core.engine.selection import selected
 from darts_core.engine.watch import cell_metrics, collapse_warning, is_collapsed, ranking, stable_epochs
@@ -70,16 +71,17 @@ class SearchResult:
 
     ``history`` has a row an epoch (losses, accuracies in percent, learning rate, entropies, mean weights, the collapse watch), ``alphas`` a
     row for each epoch, cell, edge and operation, ``costs`` what :meth:`EpochCost.lap` says of each epoch, and ``selection`` of choosing an
-    architecture after the last one, where the method does; ``op_weights`` are the final
-    weights op_EO of each cell type, ``edge_weights`` those of the edges, edge_E, where they have any, and ``supernet_state`` is the
-    ``state_dict`` with alpha in it. ``computed`` says by which backend and memory mode, ``stopped`` why the search ended before its last
-    epoch, if it did.
+    architecture after the last one, where the method does; ``ranks`` are the architectures of a probe and their accuracies, epoch by epoch,
+    ``op_weights`` the final weights op_EO of each cell type, ``edge_weights`` those of the edges, edge_E, where they have any, and
+    ``supernet_state`` is the ``state_dict`` with alpha in it. ``computed`` says by which backend and memory mode, ``stopped`` why the
+    search ended before its last epoch, if it did.
     """
 
     genotype: Genotype
     history: list[Row]
     alphas: list[Row]
     costs: list[Row]
+    ranks: list[Row]
     selection: dict[str, float] | None
     computed: dict[str, str]
     stopped: str | None
@@ -120,16 +122,19 @@ def search(
     log: Log = no_log,
     checkpoint: Checkpoint | None = None,
     generator: torch.Generator | None = None,
+    probe: RankProbe | None = None,
 ) -> SearchResult:
     """Run ``cfg.epochs`` epochs, or fewer if the method says so, and derive the genotype of the last one.
 
     Go on from ``checkpoint`` where it holds a state. What a method draws at random comes from ``generator``, a CPU generator.
+    ``probe`` is asked along the way how well the supernet orders architectures.
 
     Raise ``ValueError`` where the method's warm-up leaves no epoch in which alpha moves, or where the space does not suit its phases,
     ``TrainingError`` where a loss is not finite, the
     training set is empty, or the device's memory is full.
     """
     check_warmup(method, cfg)
+    require_probe(probe, cfg)
     if isinstance(data.train, Sized) and len(data.train) == 0:
         raise TrainingError("The training loader has no batch: fewer images than search.batch_size with drop_last?")
     state = None if checkpoint is None else checkpoint.load("search")
@@ -152,13 +157,14 @@ def search(
     history: list[Row] = []
     alphas: list[Row] = []
     costs: list[Row] = []
+    ranks: list[Row] = []
     done = 0
     if state is not None:
         supernet.load_state_dict(state["supernet"])
         bilevel.load_state_dict(state["bilevel"])
         for part, saved in zip(data.streams(), state["streams"], strict=True):
             part.load_state_dict(saved)
-        history, alphas, costs, done = state["history"], state["alphas"], state["costs"], state["epoch"]
+        history, alphas, costs, ranks, done = (state[name] for name in ("history", "alphas", "costs", "ranks", "epoch"))
         rollback.load_state_dict(state["rollback"])
     reporter = Progress("search", cfg.epochs, mode=progress, done=done)
     with memory_advice(advice(supernet, method)), EpochCost(device) as cost:
@@ -172,7 +178,8 @@ def search(
                 if (back := rollback.restart(history)) is None:
                     break
                 LOG.info("search: %s.", reason)
-                history, alphas = history[:back], [row for row in alphas if row["epoch"] <= back]
+                history = history[:back]
+                alphas, ranks = ([row for row in rows if row["epoch"] <= back] for rows in (alphas, ranks))
                 reporter.done = clock.next = back
                 continue
             if course.advance(epoch):
@@ -211,6 +218,10 @@ def search(
                 row["penalty"] = float(bilevel.penalty().detach())
             if (every := cfg.hessian_every or method.hessian_every) and (epoch + 1) % every == 0:
                 row["hessian"] = _curvature(supernet, next(placed(data.held_out)))
+            if probe is not None and probe.is_due(epoch + 1):
+                found, compared = probe.compare(supernet, epoch + 1, device=device, memory_format=memory_format)
+                row |= found
+                ranks += compared
             history.append({"epoch": epoch + 1, **row})
             if (warning := collapse_warning(history)) is not None:
                 LOG.warning("search: %s", warning)
@@ -229,6 +240,7 @@ def search(
                         "history": history,
                         "alphas": alphas,
                         "costs": costs,
+                        "ranks": ranks,
                         "rollback": rollback.state_dict(),
                     },
                 )
@@ -252,6 +264,7 @@ def search(
         history=history,
         alphas=alphas,
         costs=costs,
+        ranks=ranks,
         selection=selection,
         computed=course.computed,
         stopped=stopped,

@@ -29,12 +29,12 @@ class BenchmarkTable:
         self._source = source
 
     @classmethod
-    def load(cls, path: str | Path) -> BenchmarkTable:
-        """Read a CSV file with the columns arch, val_accuracy and test_accuracy; others are ignored.
+    def load(cls, path: str | Path, *, key: str = "evaluate.benchmark_table") -> BenchmarkTable:
+        """Read a CSV file, which ``key`` of params.yaml names, with the columns arch, val_accuracy and test_accuracy; others are ignored.
 
         Raise ``ValueError`` where the file cannot be read, lacks a column or a row, or holds something else than accuracies.
         """
-        where = f"evaluate.benchmark_table: {path}"
+        where = f"{key}: {path}"
         accuracies: dict[str, tuple[float, float]] = {}
         try:
             with Path(path).open(newline="", encoding="utf-8-sig") as file:
@@ -49,13 +49,13 @@ class BenchmarkTable:
             raise ValueError(f"{where}: not a CSV file ({error}).") from None
         if not accuracies:
             raise ValueError(f"{where}: at least one architecture expected. Got none.")
-        return cls(accuracies, source=str(path))
+        return cls(accuracies, source=where)
 
     def look_up(self, architecture: str) -> Truth:
         """Return what the table says of ``architecture``. Raise ``ValueError`` where it says nothing."""
         if architecture not in self._accuracies:
             raise ValueError(
-                f"evaluate.benchmark_table: {self._source} has no architecture '{architecture}' among its {len(self._accuracies)}. "
+                f"{self._source} has no architecture '{architecture}' among its {len(self._accuracies)}. "
                 "Expected a table of this space, or null."
             )
         valid, test = self._accuracies[architecture]

@@ -15,10 +15,12 @@ from darts_core.components import build_method, build_space, text_space
 from darts_core.config import Config, TextConfig
 from darts_core.data import Batches, Cycle, Prepared, PreparedText, columns, open_prepared, open_text, resolve_policy
 from darts_core.data.windows import Windows
+from darts_core.engine.loop import Log, no_log
 from darts_core.engine.search import SearchData, SearchResult, search
 from darts_core.nets.baselines import BASELINES
 from darts_core.pipeline.named_files import hashes, named_files
 from darts_core.pipeline.places import PREPARED, SEARCH, write_json
+from darts_core.pipeline.rank_disorder import rank_probe
 from darts_core.pipeline.stage import Stage, circumstances
 from darts_core.report.search import draw_search, save_tables
 from darts_core.runtime.checkpoint import Checkpoint
@@ -43,7 +45,7 @@ def run(stage: Stage) -> None:
     _check_training(stage.cfg, prepared)
     with _checkpoint(stage.cfg, stage.session, prepared) as checkpoint:
         stage.earlier_s = checkpoint.begin_run()
-        result = search_cell(stage.cfg, prepared, stage.session, stage=stage, checkpoint=checkpoint)
+        result = search_cell(stage.cfg, prepared, stage.session, log=stage.tracker.log, checkpoint=checkpoint)
         _save(result, stage)
         stage.provenance(data_hash=prepared.spec.content_hash, computed=result.computed)
         checkpoint.finish()
@@ -67,7 +69,9 @@ def _check_training(cfg: Config, prepared: Prepared | PreparedText) -> None:
             BASELINES.get(name)(in_channels=spec.channels, num_classes=spec.num_classes, image_size=min(spec.height, spec.width))
 
 
-def search_cell(cfg: Config, prepared: Prepared | PreparedText, session: Session, *, stage: Stage, checkpoint: Checkpoint) -> SearchResult:
+def search_cell(
+    cfg: Config, prepared: Prepared | PreparedText, session: Session, *, log: Log = no_log, checkpoint: Checkpoint | None = None
+) -> SearchResult:
     """Build supernet, method and batches as ``cfg`` says, each with a random stream of its own, and run the search."""
     space, method = build_space(cfg), build_method(cfg)
     if isinstance(prepared, PreparedText):
@@ -91,9 +95,10 @@ def search_cell(cfg: Config, prepared: Prepared | PreparedText, session: Session
         cfg=cfg.search,
         device=session.device,
         progress=session.progress,
-        log=stage.tracker.log,
+        log=log,
         checkpoint=checkpoint,
         generator=stream(cfg.seed, "search perturbation"),
+        probe=rank_probe(cfg, prepared, session, checkpoint=checkpoint) if isinstance(prepared, Prepared) else None,
     )
 
 
@@ -129,7 +134,7 @@ def _checkpoint(cfg: Config, session: Session, prepared: Prepared | PreparedText
     depends = cfg.model_dump(mode="json", include={"seed", "data", "augment", "space", "method", "search"})
     for key in ("memory", "memory_budget_mib"):  # they change no number: a search that ran out of memory goes on in lean mode
         del depends["search"][key]
-    content = {"content": prepared.spec.content_hash, "files": hashes(named_files(cfg)["space"])}
+    content = {"content": prepared.spec.content_hash, "files": hashes({**named_files(cfg)["space"], **named_files(cfg)["ranks"]})}
     return Checkpoint("search", {**depends, **content, **circumstances(session)}, root=session.root)
 
 
@@ -149,14 +154,14 @@ def _save(result: SearchResult, stage: Stage) -> None:
         "search_train_acc": "train_acc",
         "search_train_loss": "train_loss",
     }
-    watched = ("skip_share", f"parameterless_{main_cell(last)}", "collapsed", "train_ppl", "valid_ppl")
+    watched = ("skip_share", f"parameterless_{main_cell(last)}", "collapsed", "rank_tau", "rank_rho", "train_ppl", "valid_ppl")
     alike = [key for key in last if key.startswith("entropy_") or key in watched]
     stage.metrics({**{key: last[name] for key, name in named.items()}, **{f"search_{key}": last[key] for key in alike}})
     stage.epochs(result.costs, prefix="search", total="search_epochs_s")
     if result.selection is not None:
         stage.resources["search_selection_s"] = result.selection["epoch_s"]
-    save_tables(result.history, result.alphas, result.costs, stage.reports)
-    draw_search(result.history, result.alphas, stage.reports)
+    save_tables(result.history, result.alphas, result.costs, stage.reports, ranks=result.ranks)
+    draw_search(result.history, result.alphas, stage.reports, ranks=result.ranks)
 
 
 def _save_arch(content: dict[str, Any]) -> None:

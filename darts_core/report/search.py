@@ -10,18 +10,21 @@ import pandas as pd
 
 from darts_core.report.alphas import plot_curves, plot_heatmap, wide
 from darts_core.report.history import plot_history
+from darts_core.report.rank_disorder import plot_rank_disorder
 
 Rows = Sequence[Mapping[str, Any]]
 ALPHA_COLUMNS = ("epoch", "cell", "edge", "op", "weight")
 HISTORY_COLUMNS = ("epoch", "train_loss", "train_acc", "arch_loss", "valid_loss", "valid_acc", "lr")
+RANK_COLUMNS = ("architecture", "epoch", "supernet_acc", "own_acc")  # not the epoch first: it is no curve for the tracker
 HEATMAPS = 5
 ALPHAS = "alphas"  # the folder of the pictures that `dvc plots show` has
 
 
-def save_tables(history: Rows, alphas: Rows, costs: Rows, folder: Path) -> None:
+def save_tables(history: Rows, alphas: Rows, costs: Rows, folder: Path, *, ranks: Rows = ()) -> None:
     """Write history.csv (a row an epoch), alphas.csv (long), alphas_<cell>.csv (a column an operation) and epochs_resources.csv.
 
-    And the folder in which :func:`draw_search` draws the mean weights. Without rows the tables are headers alone: no search ran.
+    And the folder in which :func:`draw_search` draws the mean weights. ``ranks`` go to rank_disorder.csv, a row for each architecture and
+    epoch in which the supernet was asked. Without rows the tables are headers alone: no search ran.
     """
     table = pd.DataFrame(history) if history else pd.DataFrame(columns=list(HISTORY_COLUMNS))
     first = [column for column in HISTORY_COLUMNS if column in table]
@@ -33,11 +36,18 @@ def save_tables(history: Rows, alphas: Rows, costs: Rows, folder: Path) -> None:
     for cell_type in frame["cell"].unique():
         wide(frame, cell_type).to_csv(folder / f"alphas_{cell_type}.csv", index=False)
     (pd.DataFrame(costs) if costs else pd.DataFrame(columns=["epoch", "epoch_s"])).to_csv(folder / "epochs_resources.csv", index=False)
+    if ranks:
+        pd.DataFrame(ranks)[list(RANK_COLUMNS)].to_csv(folder / "rank_disorder.csv", index=False)
 
 
-def draw_search(history: Rows, alphas: Rows, folder: Path) -> None:
-    """Draw the history, each cell's mean weights, and heatmaps of at most five epochs (``alpha_<cell>_epoch_<n>.png``)."""
+def draw_search(history: Rows, alphas: Rows, folder: Path, *, ranks: Rows = ()) -> None:
+    """Draw the history, each cell's mean weights, and heatmaps of at most five epochs (``alpha_<cell>_epoch_<n>.png``).
+
+    With ``ranks``, draw the rank disorder, too.
+    """
     plot_history(pd.DataFrame(history), folder / "history.png", title="Search")
+    if ranks:
+        plot_rank_disorder(pd.DataFrame(history), pd.DataFrame(ranks), folder / "rank_disorder.png")
     frame = pd.DataFrame(alphas, columns=list(ALPHA_COLUMNS))
     epochs = sorted(frame["epoch"].unique())
     step = -(-len(epochs) // HEATMAPS)

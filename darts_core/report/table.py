@@ -39,25 +39,34 @@ LANGUAGE_COLUMNS: Columns = (
 def comparison_markdown(scores: Sequence[Any], columns: Columns = IMAGE_COLUMNS) -> str:
     """Return the comparison as a Markdown table, a row a network; of the ``columns`` those that no network fills are left out."""
     header, rows = _cells(scores, columns)
-    names = [_escaped(row.name) for row in scores]
-    lines = ["| network | " + " | ".join(header) + " |", "|---|" + "---:|" * len(header)]
-    lines += [f"| {name} | " + " | ".join(cells) + " |" for name, cells in zip(names, rows)]
-    return "\n".join(lines) + "\n"
+    return markdown_table(["network", *header], [[row.name, *cells] for row, cells in zip(scores, rows)])
 
 
 def comparison_text(scores: Sequence[Any], columns: Columns = IMAGE_COLUMNS) -> str:
     """Return the comparison as aligned lines of at most 100 characters; long names are cut."""
     header, rows = _cells(scores, columns)
-    widths = [max(len(cells[k]) for cells in [header, *rows]) for k in range(len(header))]
+    return text_table(["network", *header], [[row.name, *cells] for row, cells in zip(scores, rows)])
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table whose first column is to the left and all others to the right."""
+    lines = ["| " + " | ".join(header) + " |", "|---|" + "---:|" * (len(header) - 1)]
+    lines += ["| " + " | ".join([_escaped(row[0]), *row[1:]]) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return the same as aligned lines of at most 100 characters; what stands in the first column is cut to that."""
+    widths = [max(len(cells[k]) for cells in [header, *rows]) for k in range(1, len(header))]
     room = TERMINAL_WIDTH - sum(width + 2 for width in widths)
-    names = [shorten(row.name, room) for row in scores]
-    first = max(len("network"), *(len(name) for name in names))
+    names = [shorten(row[0], room) for row in rows]
+    first = max(len(header[0]), *(len(name) for name in names))
 
     def line(name: str, cells: Sequence[str]) -> str:
         return name.ljust(first) + "".join(f"  {cell:>{width}}" for cell, width in zip(cells, widths))
 
     ruler = "-" * (first + sum(width + 2 for width in widths))
-    return "\n".join([line("network", header), ruler, *(line(name, cells) for name, cells in zip(names, rows))]) + "\n"
+    return "\n".join([line(header[0], header[1:]), ruler, *(line(name, row[1:]) for name, row in zip(names, rows))]) + "\n"
 
 
 def operation_counts(genotype: Genotype) -> pd.DataFrame:

@@ -38,9 +38,7 @@ class RecurrentSpace(Space):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.shape.reads is not None:
-            raise ValueError(
-                f"space.edges must leave every edge an operation with space.name: {NAME}, whose nodes read all states."
-            )
+            raise ValueError(f"space.edges must leave every edge an operation with space.name: {NAME}, whose nodes read all states.")
         for key, value, least in (
             ("hidden", self.hidden, 1),
             ("bptt", self.bptt, 1),

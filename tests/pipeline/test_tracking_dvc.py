@@ -81,7 +81,7 @@ def test_the_last_stage_always_runs_and_comes_last():
 
 def test_what_reads_a_file_that_params_name_depends_on_its_hash():
     assert dict(NOTE) == {"cmd": "python -m stages.named_files", "always_changed": True, "outs": [str(places.NAMED_FILES)]}
-    readers = {"space": [*list(STAGES)[1:]], "genotype": ["derive_genotype"], "table": ["evaluate"]}
+    readers = {"space": [*list(STAGES)[1:]], "genotype": ["derive_genotype"], "table": ["evaluate"], "ranks": ["search"]}
     assert set(readers) == set(named_files(Config(data={"name": "digits"})))
     for name, stages in readers.items():
         dep = str(places.NAMED_FILES / f"{name}.json")

@@ -9,13 +9,14 @@ from darts_core.pipeline import named_files, places
 
 def test_every_named_file_is_hashed_and_a_change_shows(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("layers.json", "mine.json", "table.csv"):
+    for name in ("layers.json", "mine.json", "table.csv", "ranks.csv"):
         (tmp_path / name).write_text(name)
     cfg = Config(
         data={"name": "digits"},
         space={"name": "layerwise", "search_space": "layers.json"},
         derive={"genotype": "mine.json"},
         evaluate={"benchmark_table": "table.csv"},
+        search={"rank_samples": 5, "rank_truth": "ranks.csv"},
     )
     named_files.run(cfg)
     seen = {path.stem: json.loads(path.read_text()) for path in places.NAMED_FILES.iterdir()}
@@ -23,6 +24,7 @@ def test_every_named_file_is_hashed_and_a_change_shows(tmp_path, monkeypatch):
         "space": {"space.search_space": hashlib.sha256(b"layers.json").hexdigest()},
         "genotype": {"derive.genotype": hashlib.sha256(b"mine.json").hexdigest()},
         "table": {"evaluate.benchmark_table": hashlib.sha256(b"table.csv").hexdigest()},
+        "ranks": {"search.rank_truth": hashlib.sha256(b"ranks.csv").hexdigest()},
     }
     (tmp_path / "layers.json").write_text("other")
     named_files.run(cfg)
@@ -36,4 +38,5 @@ def test_where_nothing_is_named_nothing_is_hashed(tmp_path, monkeypatch):
         "space.json": {},
         "genotype.json": {},
         "table.json": {},
+        "ranks.json": {},
     }

@@ -1,0 +1,106 @@
+"""Rank disorder: do the supernet's weights order architectures as their own training does (Yu et al., arXiv:1902.08142)?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from darts_core.config import SearchConfig
+from darts_core.engine.loop import Batch, to_device
+from darts_core.genotype import Genotype
+from darts_core.metrics import RunningMean, top_k_accuracy
+from darts_core.metrics.ranks import rank_correlation
+from darts_core.runtime.seed import stream
+from darts_core.spaces.space import CellSpace
+from darts_core.supernet.recompute import BatchNormsStandStill
+from darts_core.supernet.supernet import Supernet
+
+Row = dict[str, Any]
+FEWEST = 5  # architectures of which an order is spoken
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankProbe:
+    """Architectures with their validation accuracies in percent, trained each by itself, to hold against what the supernet says of them.
+
+    ``names`` tell them apart in a table; ``batches`` are what the supernet is asked about, the same ones each time, in every ``every``-th
+    epoch. The probe changes nothing of the search.
+    """
+
+    genotypes: Sequence[Genotype]
+    names: Sequence[str]
+    own_accs: Sequence[float]
+    batches: Sequence[Batch]
+    every: int
+
+    def is_due(self, epoch: int) -> bool:
+        """Return whether ``epoch`` (from 1) is one of those."""
+        return epoch % self.every == 0
+
+    def compare(self, supernet: Supernet, epoch: int, *, device: torch.device, memory_format: torch.memory_format) -> tuple[Row, list[Row]]:
+        """Return Kendall's tau and Spearman's rho with 95 % intervals, ``rank_tau`` and so on, and a row for each architecture.
+
+        What cannot be told, as where the supernet has the same accuracy for all, is left out, and so are architectures that the supernet
+        of a later phase does not offer any more.
+        """
+        placed = list(to_device(self.batches, device, memory_format))
+        rows: list[Row] = [
+            {"epoch": epoch, "architecture": name, "supernet_acc": supernet_accuracy(supernet, genotype, placed), "own_acc": own}
+            for genotype, name, own in zip(self.genotypes, self.names, self.own_accs, strict=True)
+            if _offers(supernet, genotype)
+        ]
+        if len(rows) < FEWEST:
+            return {}, rows
+        shared, own_accs = ([row[key] for row in rows] for key in ("supernet_acc", "own_acc"))
+        found = asdict(rank_correlation(shared, own_accs, generator=np.random.default_rng(epoch)))
+        return {f"rank_{key}": value for key, value in found.items() if math.isfinite(value)}, rows
+
+
+def _offers(supernet: Supernet, genotype: Genotype) -> bool:
+    try:
+        for cell_type in supernet.cell_types:
+            supernet.path(genotype, cell_type)
+    except ValueError:
+        return False
+    return True
+
+
+def supernet_accuracy(supernet: Supernet, genotype: Genotype, batches: Iterable[Batch]) -> float:
+    """Return the accuracy in percent of ``genotype`` with the supernet's weights.
+
+    BatchNorm takes the statistics of each batch, for those of all paths together are no path's; nothing of the supernet moves.
+    """
+    accuracy, device = RunningMean(), next(supernet.parameters()).device
+    supernet.train()
+    with (
+        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+        torch.no_grad(),
+        supernet.only(genotype),
+        BatchNormsStandStill(supernet),
+    ):
+        for images, labels in batches:
+            accuracy.update(top_k_accuracy(supernet(images), labels), len(labels))
+    return accuracy.value
+
+
+def draw_distinct(space: CellSpace, samples: int, *, seed: int) -> list[Genotype]:
+    """Draw so many different architectures by ``seed``, whatever else the seed draws. Raise ``ValueError`` where there are not as many."""
+    generator = stream(seed, "rank disorder")
+    found: dict[str, Genotype] = {}
+    for _ in range(100 * samples):
+        genotype = space.random_genotype(generator)
+        found.setdefault(str(genotype.to_dict()), genotype)
+        if len(found) == samples:
+            return list(found.values())
+    raise ValueError(f"search.rank_samples: {samples} different architectures expected in the space '{space.name}'. Found {len(found)}.")
+
+
+def require_probe(probe: RankProbe | None, cfg: SearchConfig) -> None:
+    """Raise ``ValueError`` where a comparison is asked for and nobody has brought the architectures."""
+    if cfg.rank_samples and probe is None:
+        raise ValueError(f"search.rank_samples must be 0 here: the pipeline alone compares architectures. Got {cfg.rank_samples}.")

@@ -1,0 +1,49 @@
+"""Methods times seeds as a table."""
+
+import csv
+
+import pytest
+
+from darts_core.report.methods import Outcome, by_method, methods_markdown, methods_text, save_methods
+
+
+def outcome(method, seed, accuracy, **more):
+    return Outcome(method=method, seed=seed, accuracy=accuracy, seconds=10.0 + seed, **more)
+
+
+RUNS = [
+    outcome("gdas", 0, 84.0),
+    outcome("gdas", 1, 88.0),
+    outcome("gdas", 2, 86.0),
+    outcome("random_search", 0, 83.0),
+    outcome("random_search", 1, 84.0),
+    outcome("alone", 7, 50.0),
+]
+
+
+def test_differences_are_paired_over_the_seeds_that_both_have():
+    gdas, random, alone = by_method(RUNS)
+    assert (gdas.method, gdas.seeds, gdas.accuracy, gdas.deviation, gdas.seconds) == ("gdas", (0, 1, 2), 86.0, 2.0, 11.0)
+    assert gdas.less_random == 2.5  # 1 and 4; seed 2 has no partner
+    assert gdas.interval == pytest.approx((2.5 - 12.7062 * 1.5, 2.5 + 12.7062 * 1.5), rel=1e-5)
+    assert (random.less_random, random.interval) == (None, None)
+    assert (alone.deviation, alone.less_random) == (None, None)
+
+
+def test_the_tables_say_so(tmp_path):
+    text = methods_text(by_method(RUNS))
+    assert " ".join(text.splitlines()[0].split()) == "method runs accuracy deviation less random search 95 % seconds"
+    assert "+2.50  -16.56 to +21.56" in text
+    assert "| gdas | 3 | 86.00 | 2.00 | +2.50 | -16.56 to +21.56 | 11 |" in methods_markdown(by_method(RUNS))
+    save_methods(RUNS, tmp_path)
+    rows = list(csv.DictReader((tmp_path / "methods.csv").read_text().splitlines()))
+    assert [row["seeds"] for row in rows] == ["0 1 2", "0 1", "7"]
+    assert float(rows[0]["low"]) == pytest.approx(-16.559, abs=1e-3)
+    assert rows[2]["less_random"] == ""
+    assert len((tmp_path / "runs.csv").read_text().splitlines()) == 1 + len(RUNS)
+    assert "Student's" in (tmp_path / "methods.md").read_text()
+
+
+def test_percentiles_are_shown_where_they_are_known():
+    assert "percentile" not in methods_text(by_method(RUNS))
+    assert "97.5" in methods_text(by_method([outcome("gdas", 0, 84.0, percentile=97.0), outcome("gdas", 1, 84.0, percentile=98.0)]))
