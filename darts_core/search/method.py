@@ -23,7 +23,7 @@ from darts_core.search.ranges import at_least, in_range
 from darts_core.search.reinforce import Reinforce
 from darts_core.search.relax import softmax_edges
 from darts_core.search.select import Selection
-from darts_core.search.stop import StableRanking, StopRule
+from darts_core.search.stop import SkipLimit, StableRanking, StopRule
 from darts_core.search.temperature import Schedule
 from darts_core.spaces.space import CellSpace, Space
 from darts_core.supernet.mixed import MixedOp, dense
@@ -267,6 +267,9 @@ def check_space(method: Method, space: Space) -> None:
         return
     for key, is_there in (
         ("name: a method of one phase", method.phases != (Phase(),)),
+        ("channel_proportion: 1", method.channel_proportion != 1),
+        ("name: a method without auxiliary skip connections", method.auxiliary_skip is not None),
+        ("name: a method that counts no skip connections", any(isinstance(rule, SkipLimit) for rule in method.stop)),
         ("drop_path_prob: 0, for recurrent cells have no paths to drop,", method.drop_path_prob != 0.0),
         ("resource or latency_ms: null", any(isinstance(each, ExpectedCost) for each in method.penalties)),
     ):

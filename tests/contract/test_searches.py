@@ -31,7 +31,7 @@ CLASSES = 4
 
 SAME_SKELETON = ("darts_wide", "s1", "s2", "s3", "s4")  # as darts_cnn, whose every option is crossed with every method
 OTHER_WORDS = ("darts_wide", "s2", "s3", "s4")  # and the same edges, with other operations
-FOR_IMAGES = {"pc_darts", "darts_minus", "p_darts"}  # tests/unit/spaces/test_darts_rnn.py has what they are told
+FOR_IMAGES = {"pc_darts", "darts_minus", "darts_plus", "p_darts"}  # tests/unit/spaces/test_darts_rnn.py has what they are told
 
 
 def choices(registry, name):

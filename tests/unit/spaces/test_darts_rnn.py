@@ -4,6 +4,7 @@ import torch
 from darts_core.genotype import Cell, Edge, Genotype, GenotypeError, published
 from darts_core.methods import METHODS
 from darts_core.nets.dropout import Dropout
+from darts_core.search.method import check_space
 from darts_core.spaces import SPACES
 
 
@@ -70,6 +71,27 @@ def test_options_are_checked(options, message):
         ("darts_minus", r"method\.name: a method without auxiliary skip connections expected with space\.name: darts_rnn\."),
     ],
 )
-def test_methods_for_images_alone_are_refused(name, message):
+def test_a_supernet_without_a_part_says_so(name, message):
     with pytest.raises(ValueError, match=message):
         METHODS.build(name).supernet(SPACES.build("darts_rnn"), in_channels=5, num_classes=5, generator=torch.Generator())
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("p_darts", {}, r"method\.name: a method of one phase expected with space\.name: darts_rnn\."),
+        ("pc_darts", {}, r"method\.channel_proportion: 1 expected with space\.name: darts_rnn\."),
+        ("darts_minus", {}, r"method\.name: a method without auxiliary skip connections expected"),
+        ("darts_plus", {}, r"method\.name: a method that counts no skip connections expected"),
+        ("robust_darts", {"drop_path_prob": 0.2}, r"method\.drop_path_prob: 0, for recurrent cells have no paths to drop, expected"),
+        ("snas", {"resource": "macs"}, r"method\.resource or latency_ms: null expected"),
+    ],
+)
+def test_methods_for_images_alone_are_refused_ahead_of_a_search(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        check_space(METHODS.build(name, options), SPACES.build("darts_rnn"))
+
+
+def test_other_methods_are_not():
+    for name in ("darts", "gdas", "smooth_darts", "gaea", "random_search", "robust_darts", "snas"):
+        check_space(METHODS.build(name), SPACES.build("darts_rnn"))
