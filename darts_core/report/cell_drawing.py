@@ -38,6 +38,8 @@ def draw_cell(genotype: Genotype, cell_type: str, folder: str | Path, stem: str)
     layout = lay_out(cell, label_width=label_width(cell))
     title = "Recurrent cell" if genotype.space == RECURRENT_SPACE else CELL_TITLES[cell_type]
     note = f"space {genotype.space}, rule {genotype.rule}"
+    if genotype.space == RECURRENT_SPACE:
+        note += "; k counts the tokens, c is the hidden state"
     if cell_type == "reduce":
         note += "; operations on the two inputs have stride 2"
     if cell_type == "layers":
