@@ -8,20 +8,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from darts_core.config import Config, load
-from darts_core.data import DATASETS
+from darts_core.config import Config, TextConfig, load
+from darts_core.data import DATASETS, TextSource
 from darts_core.engine.truth import BenchmarkTable
 from darts_core.genotype import Genotype, GenotypeError, published
 from darts_core.methods import METHODS
 from darts_core.nets.baselines import BASELINES
+from darts_core.nets.language_baselines import LANGUAGE_BASELINES
 from darts_core.registry import Registry
-from darts_core.search.costs import check_costs
 from darts_core.search.derive import DERIVE_RULES
-from darts_core.search.method import Method, check_warmup
-from darts_core.search.phases import check_phases
+from darts_core.search.method import Method, check_space, check_warmup
 from darts_core.spaces import SPACES
+from darts_core.spaces.darts_rnn import RecurrentSpace
 from darts_core.spaces.nasbench201 import from_string
-from darts_core.spaces.space import CellSpace
+from darts_core.spaces.space import CellSpace, Space
 from darts_core.supernet.partial import check_width
 
 COMPONENTS: dict[str, Registry[Any]] = {"data": DATASETS, "space": SPACES, "method": METHODS}
@@ -38,24 +38,27 @@ def cross_check(cfg: Config, *, folder: Path = Path(), only_search: bool = False
     ``folder`` is that of ``params.yaml``, which a genotype file is given relative to. With ``only_search`` nothing will be retrained.
     """
     checks: list[Callable[[], object]] = [
-        lambda: DATASETS.build(cfg.data.name, cfg.data.options),  # looks at the options alone, at no image
+        lambda: _check_data(cfg),
         lambda: build_space(cfg, folder=folder),
         lambda: _check_memory(cfg),
         lambda: _check_phases(cfg, folder=folder),
+        lambda: _check_ranks(cfg),
     ]
-    if not only_search:
+    is_text = isinstance(cfg, TextConfig)
+    if not only_search and not is_text:
         checks.append(lambda: _check_network(cfg, folder=folder))
     if cfg.derive.genotype != "search":
         checks.append(lambda: named_genotype(cfg, folder=folder))
     else:
         checks.append(lambda: check_warmup(build_method(cfg), cfg.search))
-    if cfg.evaluate.benchmark_table is not None:
+    if not is_text and cfg.evaluate.benchmark_table is not None:
         checks.append(lambda: benchmark_table(cfg, folder=folder))
     if isinstance(cfg.search.rank_truth, str):
         checks.append(lambda: rank_table(cfg, folder=folder))
     if (rule := cfg.derive.rule) is not None:
         checks.append(lambda: DERIVE_RULES.get(rule))
-    checks += [lambda name=name: BASELINES.get(name) for name in cfg.retrain.baselines]  # type: ignore[misc]
+    baselines: Registry[Any] = LANGUAGE_BASELINES if is_text else BASELINES
+    checks += [lambda name=name: baselines.get(name) for name in cfg.retrain.baselines]  # type: ignore[misc]
     faults = []
     for check in checks:
         try:
@@ -65,14 +68,32 @@ def cross_check(cfg: Config, *, folder: Path = Path(), only_search: bool = False
     return list(dict.fromkeys(faults))  # what is built for one check fails for the next one, too
 
 
+def _check_data(cfg: Config) -> None:
+    """Look at the options of the data set, at no file, and whether it is of the kind that the space is for."""
+    is_text = isinstance(DATASETS.build(cfg.data.name, cfg.data.options), TextSource)
+    if is_text and not isinstance(cfg, TextConfig):
+        raise ValueError(f"data.name: {cfg.data.name} is text, and space.name: {cfg.space.name} is for images. Set space.name: darts_rnn.")
+    if not is_text and isinstance(cfg, TextConfig):
+        texts = ", ".join(name for name in DATASETS.names() if DATASETS.returns(name) is TextSource)
+        raise ValueError(f"data.name: {cfg.data.name} is images, and space.name: {cfg.space.name} is for text. Expected one of: {texts}.")
+
+
+def _check_ranks(cfg: Config) -> None:
+    if isinstance(cfg, TextConfig) and cfg.search.rank_samples:
+        raise ValueError(
+            f"search.rank_samples must be 0 with space.name: {cfg.space.name}: the rank disorder is that of images' accuracies. "
+            f"Got {cfg.search.rank_samples}."
+        )
+
+
 def _check_phases(cfg: Config, *, folder: Path) -> None:
     """Raise ``ValueError`` where the space does not suit a phase of the method, or its operations have no cost."""
     space, method = build_space(cfg, folder=folder), build_method(cfg)
-    for channels in (space.init_channels, *space.widths):
-        for phase in range(len(method.phases)):
-            check_width(channels, method.proportion(phase))
-    check_phases(method.phases, space)
-    check_costs(method.penalties, space.primitives)
+    if isinstance(space, CellSpace):
+        for channels in (space.init_channels, *space.widths):
+            for phase in range(len(method.phases)):
+                check_width(channels, method.proportion(phase))
+    check_space(method, space)
 
 
 def _check_memory(cfg: Config) -> None:
@@ -82,7 +103,7 @@ def _check_memory(cfg: Config) -> None:
 
 def _check_network(cfg: Config, *, folder: Path) -> None:
     again = cfg.retrain
-    build_space(cfg, folder=folder).check_network(
+    image_space(cfg, folder=folder).check_network(
         init_channels=again.init_channels,
         layers=again.layers,
         stem=again.stem,
@@ -114,10 +135,11 @@ def _table(cfg: Config, path: str | None, key: str, *, otherwise: str, folder: P
     return BenchmarkTable.load(folder / path, key=key)
 
 
-def build_space(cfg: Config, *, folder: Path = Path()) -> CellSpace:
+def build_space(cfg: Config, *, folder: Path = Path()) -> Space:
     """Return the space that ``space.*`` describes; a file that it names is relative to ``folder``."""
     named = {key.partition(".")[2]: path for key, path in space_files(cfg, folder=folder).items()}
-    return SPACES.build(cfg.space.name, {**cfg.space.options, **named})
+    space: Space = SPACES.build(cfg.space.name, {**cfg.space.options, **named})
+    return space
 
 
 def space_files(cfg: Config, *, folder: Path = Path()) -> dict[str, str]:
@@ -125,6 +147,21 @@ def space_files(cfg: Config, *, folder: Path = Path()) -> dict[str, str]:
     options = cfg.space.options
     files = [key for key, kind in SPACES.types(cfg.space.name).items() if kind == Path | None]
     return {f"space.{key}": str(folder / str(options[key])) for key in files if options.get(key) is not None}
+
+
+def text_space(cfg: Config) -> RecurrentSpace:
+    """Return the space that ``space.*`` describes, where its networks read a text."""
+    space = build_space(cfg)
+    assert isinstance(space, RecurrentSpace)  # config.language tells a text's params.yaml by the space's name
+    return space
+
+
+def image_space(cfg: Config, *, folder: Path = Path()) -> CellSpace:
+    """Return the space that ``space.*`` describes, where its networks see images. Raise ``ValueError`` where they read a text."""
+    space = build_space(cfg, folder=folder)
+    if not isinstance(space, CellSpace):
+        raise ValueError(f"space.name must be a space for images here. Got {cfg.space.name}, which is for texts.")
+    return space
 
 
 def is_genotype_file(cfg: Config) -> bool:

@@ -197,5 +197,6 @@ def published(name: str) -> Genotype:
             f"derive.genotype: no published genotype is called '{name}'{suggest(name, known)}. "
             f"Expected 'search', a file that ends in .json, or one of: {', '.join(published_names())}."
         )
-    data = {"schema_version": SCHEMA_VERSION, "space": "darts_cnn", "rule": "published", "cells": known[name]["cells"]}
+    entry = known[name]
+    data = {"schema_version": SCHEMA_VERSION, "space": entry.get("space", "darts_cnn"), "rule": "published", "cells": entry["cells"]}
     return Genotype.from_dict(data, source=name)

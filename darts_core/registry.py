@@ -80,6 +80,10 @@ class Registry(Generic[T]):
             raise ValueError(f"{self._name_key}: {self._unknown(name)}")
         return self._factories[name]
 
+    def returns(self, name: str) -> object:
+        """Return what a factory says that it builds: its annotation."""
+        return typing.get_type_hints(self.get(name)).get("return")
+
     def summary(self, name: str) -> str:
         """Return the first line of the factory's docstring."""
         return (inspect.getdoc(self.get(name)) or "").partition("\n")[0]

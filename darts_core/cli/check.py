@@ -60,6 +60,7 @@ def _share(fraction: float) -> str:
 def summary(cfg: Config) -> str:
     """Return what a run of ``cfg`` does, a line for each stage."""
     from darts_core.components import is_genotype_file
+    from darts_core.config import TextConfig
 
     search, retrain, bench = cfg.search, cfg.retrain, cfg.benchmark_hw
     if cfg.derive.genotype == "search":
@@ -71,13 +72,16 @@ def summary(cfg: Config) -> str:
         searched, derived = "no search", f"{cfg.derive.genotype}, {source}"
     threads = bench.num_threads or cfg.runtime.num_threads or "all cores"
     beside = [*retrain.baselines, *([f"{retrain.random_genotypes} random"] if retrain.random_genotypes else [])]
+    is_text = isinstance(cfg, TextConfig)
+    sizes = f"{cfg.retrain.hidden} units" if isinstance(cfg, TextConfig) else f"{retrain.init_channels} channels, {retrain.layers} cells"
+    kind = "text" if is_text else "images"
     lines = {
-        "prepare_data": f"{_named(cfg.data)}; {_share(cfg.data.valid_fraction)} of the training images kept for validation",
+        "prepare_data": f"{_named(cfg.data)}; {_share(cfg.data.valid_fraction)} of the training {kind} kept for validation",
         "search": searched,
         "derive_genotype": derived,
-        "retrain": f"{retrain.epochs} epochs, batches of {retrain.batch_size}, {retrain.init_channels} channels, {retrain.layers} cells"
+        "retrain": f"{retrain.epochs} epochs, batches of {retrain.batch_size}, {sizes}"
         + (f"; the same for {', '.join(beside)}" if beside else ""),
-        "evaluate": f"the {cfg.evaluate.weights} epoch on the test images",
+        "evaluate": f"the {cfg.evaluate.weights} epoch on the test {kind}",
         "benchmark_hw": f"{bench.protocol} protocol, batches of {', '.join(map(str, bench.batch_sizes))}; threads: {threads}",
         "runtime": f"seed {cfg.seed}, device {cfg.runtime.device}",
         "tracking": f"MLflow experiment '{cfg.tracking.experiment}'" if cfg.tracking.enabled else "off",

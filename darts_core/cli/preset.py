@@ -73,10 +73,12 @@ def edited(text: str, changes: list[tuple[str, str]]) -> str:
 
 def _without_foreign_options(text: str, section: str, chosen: str, *, kept: list[str]) -> str:
     from darts_core.components import COMPONENTS
-    from darts_core.config import Component, DataConfig, yaml_lines
+    from darts_core.config import config_type, yaml_lines
+    from darts_core.config.reading import own_keys
 
-    allowed = {*COMPONENTS[section].options(chosen), *(DataConfig if section == "data" else Component).model_fields}
-    entries = yaml_lines.read(text, source="the preset").entries
+    document = yaml_lines.read(text, source="the preset")
+    allowed = {*COMPONENTS[section].options(chosen), *own_keys(config_type(document.values), section)}
+    entries = document.entries
     for key in [key for key in entries if key.startswith(f"{section}.") and key.count(".") == 1 and key not in kept]:
         if key.partition(".")[2] not in allowed:
             text = without(text, key)

@@ -1,5 +1,6 @@
 """``params.yaml`` -> frozen, typed objects; every fault is reported at once, with its line."""
 
+from darts_core.config.language import LanguageConfig, TextConfig, TextEvaluateConfig, config_type
 from darts_core.config.reading import ConfigError, from_mapping, load, parse
 from darts_core.config.schema import (
     AugmentConfig,
@@ -7,6 +8,7 @@ from darts_core.config.schema import (
     Component,
     Config,
     DataConfig,
+    DataSection,
     DeriveConfig,
     EvaluateConfig,
     RetrainConfig,
@@ -23,13 +25,18 @@ __all__ = [
     "Config",
     "ConfigError",
     "DataConfig",
+    "DataSection",
     "DeriveConfig",
     "EvaluateConfig",
+    "LanguageConfig",
     "RetrainConfig",
     "RuntimeConfig",
     "SearchConfig",
     "Section",
+    "TextConfig",
+    "TextEvaluateConfig",
     "TrackingConfig",
+    "config_type",
     "from_mapping",
     "load",
     "parse",

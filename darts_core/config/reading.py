@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from darts_core.config import yaml_lines
-from darts_core.config.schema import Component, Config, DataConfig
+from darts_core.config.language import config_type
+from darts_core.config.schema import Component, Config
 from darts_core.registry import Registry, plain, suggest
 
 Components = Mapping[str, Registry[Any]]
@@ -75,15 +76,15 @@ def from_mapping(values: Mapping[str, Any], *, components: Components | None = N
 
 def _checked(values: dict[str, Any], components: Components) -> tuple[Config | None, list[tuple[str, str]]]:
     """Return the configuration, if there is one, and all faults as (dotted key, message)."""
-    config, faults = None, []
+    config, faults, schema = None, [], config_type(values)
     try:
-        config = Config.model_validate(values)
+        config = schema.model_validate(values)
     except ValidationError as error:
-        faults = [_explain(e, components) for e in error.errors(include_url=False)]
+        faults = [_explain(e, schema, components) for e in error.errors(include_url=False)]
     for section, registry in components.items():
         chosen = values.get(section)
         if isinstance(chosen, dict) and isinstance(chosen.get("name"), str):
-            own = DataConfig.model_fields if section == "data" else Component.model_fields
+            own = own_keys(schema, section)
             options = {k: v for k, v in chosen.items() if k not in own}
             faults += registry.errors(chosen["name"], options, beside=own)
     return config, faults
@@ -101,11 +102,11 @@ def _without(values: dict[str, Any], keys: set[str]) -> dict[str, Any]:
     return kept
 
 
-def _explain(error: Any, components: Components) -> tuple[str, str]:
+def _explain(error: Any, schema: type[Config], components: Components) -> tuple[str, str]:
     location = [str(part) for part in error["loc"]]
     key, kind = ".".join(location), error["type"]
     if kind in ("extra_forbidden", "invalid_key"):
-        known = _known_keys(location[:-1])
+        known = _known_keys(schema, location[:-1])
         return key, f"not a known key{suggest(location[-1], known)}. Known: {', '.join(known)}."
     if kind == "missing":
         choices = components.get(location[0])
@@ -113,15 +114,20 @@ def _explain(error: Any, components: Components) -> tuple[str, str]:
             f", one of: {', '.join(choices.names())}." if choices else "."
         )
     if kind in ("model_type", "model_attributes_type", "dict_type"):
-        keys = ", ".join(_known_keys(location))
+        keys = ", ".join(_known_keys(schema, location))
         return key, f"must be a section with indented keys ({keys}). Got {'nothing' if error['input'] is None else repr(error['input'])}."
     if kind == "tuple_type":
         return key, f"must be a list such as [a, b]. Got {error['input']!r}."
     return key, plain(error)
 
 
-def _known_keys(location: list[str]) -> list[str]:
-    model: type[BaseModel] = Config
+def _known_keys(schema: type[Config], location: list[str]) -> list[str]:
+    model: type[BaseModel] = schema
     for part in location:
         model = model.model_fields[part].annotation  # type: ignore[assignment]
     return list(model.model_fields)
+
+
+def own_keys(schema: type[Config], section: str) -> list[str]:
+    """Return the keys of a section that are not options of what it selects."""
+    return _known_keys(schema, [section]) if section in schema.model_fields else list(Component.model_fields)

@@ -38,10 +38,15 @@ class Component(BaseModel):
         return dict(self.__pydantic_extra__ or {})
 
 
-class DataConfig(Component):
+class DataSection(Component):
+    """Which data, and what is kept to choose by. The other keys are options of the data set."""
+
+    valid_fraction: Fraction = Field(default=0.1, description="share of the training data kept for choosing the retrained epoch")
+
+
+class DataConfig(DataSection):
     """Which images, how they are split and how much memory they may take. The other keys are options of the data set."""
 
-    valid_fraction: Fraction = Field(default=0.1, description="share of the training images kept for choosing the retrained epoch")
     split_seed: Seed = Field(default=0, description="seed of every split; apart from `seed`, so that all seeds share one test set")
     memory_budget_mib: Positive = Field(default=4096.0, description="above it images stay in files and are decoded as they are needed")
     unreadable: Literal["error", "skip"] = Field(default="error", description="an image that cannot be decoded: stop, or skip and count")

@@ -1,4 +1,4 @@
-"""The registry of data sets, and the one form in which each of them hands over its images."""
+"""The registry of data sets, of images and of text, and the one form in which each of the former hands over its images."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from darts_core.data.decode import FileRef, ImageForm
 from darts_core.data.duplicates import image_digests
 from darts_core.data.spec import AugmentPolicy
 from darts_core.data.statistics import channel_sums, pixel_hash
+from darts_core.data.text import TextSource
 from darts_core.registry import Registry
 
 Progress: TypeAlias = Callable[[int, int], None]
@@ -66,7 +67,7 @@ class Collected:
 
 
 Dataset: TypeAlias = Callable[[Request], Collected]
-DATASETS: Registry[Dataset] = Registry("data set", key="data")
+DATASETS: Registry[Dataset | TextSource] = Registry("data set", key="data")
 
 
 def collect_arrays(

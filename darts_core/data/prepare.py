@@ -11,46 +11,58 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from darts_core.config import DataConfig
-from darts_core.data.dataset import DATASETS, PARTS, Collected, Progress, Request
+from darts_core.config import DataConfig, DataSection
+from darts_core.data.dataset import DATASETS, PARTS, Collected, Dataset, Progress, Request
 from darts_core.data.duplicates import across_splits, describe
+from darts_core.data.prepare_text import write_text
 from darts_core.data.spec import DataSpec
 from darts_core.data.splits import check_covers, stratified
 from darts_core.data.statistics import mean_and_std
 from darts_core.data.storage import write_folder
+from darts_core.data.text import TextSource
 
 log = logging.getLogger(__name__)
 _TEST_STREAM, _VALID_STREAM = 0, 1
 _OUTS = ("trainval", "test", "spec.json")
 
 
-def prepare(cfg: DataConfig, out: str | Path, *, num_workers: int = 0, progress: Progress | None = None) -> dict[str, float]:
+def prepare(cfg: DataSection, out: str | Path, *, num_workers: int = 0, progress: Progress | None = None) -> dict[str, float]:
     """Write ``trainval/``, ``test/`` and ``spec.json`` to ``out`` and return counts for the metrics file.
 
-    ``num_workers`` processes decode; they change no result. ``progress`` is called with (images done, images in all). Everything
+    ``num_workers`` processes decode images; they change no result. ``progress`` is called with (images done, images in all). Everything
     is made in a folder of its own and moved into place at the end, so a failure, which raises ``ValueError`` for anything wrong
-    with the images or ``cfg``, leaves an earlier output as it was.
+    with the images, the text or ``cfg``, leaves an earlier output as it was.
     """
     out = Path(out)
     partial = out / ".partial"
     shutil.rmtree(partial, ignore_errors=True)
     (partial / "work").mkdir(parents=True)
-    budget = int(cfg.memory_budget_mib * 2**20)
     try:
-        collected = DATASETS.build(cfg.name, cfg.options)(
-            Request(
-                budget_bytes=budget,
-                workdir=partial / "work",
-                skip_unreadable=cfg.unreadable == "skip",
-                num_workers=num_workers,
-                progress=progress,
-            )
-        )
-        splits = split(collected, cfg)
-        spec = _write(partial, collected, splits, name=cfg.name, budget=budget)
+        source = DATASETS.build(cfg.name, cfg.options)
+        if isinstance(source, TextSource):
+            metrics = write_text(partial, source, name=cfg.name, valid_fraction=cfg.valid_fraction)
+        else:
+            assert isinstance(cfg, DataConfig)
+            metrics = _write_images(partial, source, cfg, num_workers=num_workers, progress=progress)
         _move(partial, out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+    return metrics
+
+
+def _write_images(partial: Path, collect: Dataset, cfg: DataConfig, *, num_workers: int, progress: Progress | None) -> dict[str, float]:
+    budget = int(cfg.memory_budget_mib * 2**20)
+    collected = collect(
+        Request(
+            budget_bytes=budget,
+            workdir=partial / "work",
+            skip_unreadable=cfg.unreadable == "skip",
+            num_workers=num_workers,
+            progress=progress,
+        )
+    )
+    splits = split(collected, cfg)
+    spec = _write(partial, collected, splits, name=cfg.name, budget=budget)
     return {**_metrics(spec, collected, splits), "duplicates_across_splits": float(_duplicates(collected, splits))}
 
 

@@ -12,12 +12,12 @@ import torch
 from darts_core.config import SearchConfig
 from darts_core.engine.placing import place
 from darts_core.engine.schedule import cosine
-from darts_core.search.costs import check_costs
-from darts_core.search.method import Method
-from darts_core.search.phases import Span, check_phases, spans, strongest_operations
+from darts_core.search.method import Method, check_space
+from darts_core.search.phases import Span, spans, strongest_operations
 from darts_core.search.steps import Bilevel
-from darts_core.spaces.space import CellSpace
+from darts_core.spaces.space import CellSpace, Space
 from darts_core.supernet.carry import carry_over
+from darts_core.supernet.image import ImageSupernet
 from darts_core.supernet.offer import EdgePrimitives
 from darts_core.supernet.supernet import Supernet
 
@@ -29,22 +29,21 @@ class Course:
     """``supernet``, ``bilevel`` and ``space`` are those of the present phase; the first supernet is given, later ones are made here.
 
     What a new one is drawn from comes from ``generator``, whose state is in that of ``bilevel``. ``batches`` are those of an epoch, each of
-    ``batch_shape`` (B, C, H, W).
+    ``batch_shape``, (B, C, H, W) or (B, T).
     """
 
     supernet: Supernet
     method: Method
-    space: CellSpace
+    space: Space
     cfg: SearchConfig
     device: torch.device
-    batch_shape: tuple[int, int, int, int]
+    batch_shape: tuple[int, ...]
     batches: int
     generator: torch.Generator
     number: int = 0
 
     def __post_init__(self) -> None:
-        check_phases(self.method.phases, self.space)
-        check_costs(self.method.penalties, self.space.primitives)
+        check_space(self.method, self.space)
         self.spans = spans(self.method.phases, self.cfg.epochs)
         self._whole = self.space
         self._computed: list[dict[str, str]] = [{} for _ in self.spans]
@@ -93,7 +92,7 @@ class Course:
             "search: phase %d of %d: %d cells, %s operations on an edge, one channel in %d goes through them, weights %s.",
             self.number + 1,
             len(self.spans),
-            self.space.layers,
+            self._images(self.space).layers,
             " or ".join(map(str, counts)),
             self.method.proportion(self.number),
             "drawn anew" if phase.starts_anew else "carried over",
@@ -117,6 +116,7 @@ class Course:
     def _make(self, number: int, edge_primitives: EdgePrimitives) -> None:
         seed = int(torch.randint(2**62, (), generator=self.generator))
         self.number, before = number, self.supernet
+        assert isinstance(before, ImageSupernet)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.supernet = self.method.supernet(
@@ -127,7 +127,12 @@ class Course:
                 phase=number,
                 edge_primitives=edge_primitives,
             )
-        self.space = self.method.phases[number].space(self._whole, edge_primitives)
+        self.space = self.method.phases[number].space(self._images(self._whole), edge_primitives)
+
+    @staticmethod
+    def _images(space: Space) -> CellSpace:
+        assert isinstance(space, CellSpace)  # check_space lets no other have more than one phase
+        return space
 
     def _place(self) -> None:
         cfg = self.cfg.model_copy(update={"epochs": self.span.epochs})

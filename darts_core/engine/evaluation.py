@@ -113,26 +113,27 @@ class Evaluation:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "metrics.json").write_text(json.dumps(self.metrics(), indent=2) + "\n", encoding="utf-8")
         names, p = self.class_names, self.predictions
-        _write(folder / "comparison.csv", [f.name for f in fields(NetworkScores)], (_values(row) for row in self.scores))
+        write_rows(folder / "comparison.csv", [f.name for f in fields(NetworkScores)], (_values(row) for row in self.scores))
         per_class = ([name, *_values(row)] for name, row in zip(names, self.per_class, strict=True))
-        _write(folder / "per_class.csv", ["class", *(f.name for f in fields(ClassScores))], per_class)
+        write_rows(folder / "per_class.csv", ["class", *(f.name for f in fields(ClassScores))], per_class)
         confusion = ([name, *row] for name, row in zip(names, self.confusion.tolist(), strict=True))
-        _write(folder / "confusion.csv", ["true", *names], confusion)
-        _write(folder / "reliability.csv", [f.name for f in fields(ReliabilityBin)], (_values(row) for row in self.reliability))
+        write_rows(folder / "confusion.csv", ["true", *names], confusion)
+        write_rows(folder / "reliability.csv", [f.name for f in fields(ReliabilityBin)], (_values(row) for row in self.reliability))
         predictions = (
             [index, names[label], names[prediction], 100.0 * confidence]
             for index, (label, prediction, confidence) in enumerate(
                 zip(p.labels.tolist(), p.classes.tolist(), p.confidences.tolist(), strict=True)
             )
         )
-        _write(folder / "predictions.csv", ["index", "label", "prediction", "confidence"], predictions)
+        write_rows(folder / "predictions.csv", ["index", "label", "prediction", "confidence"], predictions)
 
 
 def _values(row: NetworkScores | ClassScores | ReliabilityBin) -> list[object]:
     return [getattr(row, f.name) for f in fields(row)]
 
 
-def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a CSV file; a value that does not exist is an empty cell."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)

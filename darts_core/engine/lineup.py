@@ -6,22 +6,23 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import nn
 
-from darts_core.config import RetrainConfig
-from darts_core.engine.retrain import Trained
+from darts_core.config import LanguageConfig, RetrainConfig
+from darts_core.engine.language_lineup import LanguageSizes
+from darts_core.engine.training import Trained
 from darts_core.genotype import Genotype
 from darts_core.nets.baselines import BASELINES
 from darts_core.nets.skeleton import CellName, Stem
 from darts_core.ops.drop_path import DropPath
 from darts_core.runtime.checkpoint import save_atomically
 from darts_core.runtime.seed import stream
-from darts_core.spaces.space import CellSpace
+from darts_core.spaces.space import CellSpace, Space
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2: the kind of the network, for images or for text
 SEARCHED = "searched"
 
 
@@ -29,6 +30,7 @@ SEARCHED = "searched"
 class Sizes:
     """What a network is built for: images (channels, height, width), classes, and the size of a cell network."""
 
+    kind: ClassVar[str] = "images"
     channels: int
     height: int
     width: int
@@ -53,6 +55,13 @@ class Sizes:
             auxiliary=cfg.auxiliary,
             cells=cfg.cells,
         )
+
+    def build(self, entrant: Entrant, space: CellSpace) -> nn.Module:
+        """Return the network of ``entrant``."""
+        return entrant.build(space, self)
+
+
+KINDS: dict[str, type[Sizes] | type[LanguageSizes]] = {kind.kind: kind for kind in (Sizes, LanguageSizes)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +91,7 @@ class Entrant:
         )
 
 
-def lineup(genotype: Genotype, *, space: CellSpace, cfg: RetrainConfig, seed: int) -> list[Entrant]:
+def lineup(genotype: Genotype, *, space: Space, cfg: RetrainConfig | LanguageConfig, seed: int) -> list[Entrant]:
     """Return the searched network, the baselines of ``retrain.baselines`` and ``retrain.random_genotypes`` random ones, in this order."""
     random = [space.random_genotype(stream(seed, f"random genotype {k}")) for k in range(cfg.random_genotypes)]
     return [
@@ -92,7 +101,7 @@ def lineup(genotype: Genotype, *, space: CellSpace, cfg: RetrainConfig, seed: in
     ]
 
 
-def save_network(folder: Path, entrant: Entrant, sizes: Sizes, trained: Trained) -> None:
+def save_network(folder: Path, entrant: Entrant, sizes: Sizes | LanguageSizes, trained: Trained) -> None:
     """Write ``network.json``, ``best.pt`` and ``last.pt`` to ``folder``: all that is needed to build the network again."""
     folder.mkdir(parents=True, exist_ok=True)
     described = {
@@ -100,6 +109,7 @@ def save_network(folder: Path, entrant: Entrant, sizes: Sizes, trained: Trained)
         "name": entrant.name,
         "genotype": None if entrant.genotype is None else entrant.genotype.to_dict(),
         "baseline": entrant.baseline,
+        "kind": sizes.kind,
         "sizes": asdict(sizes),
         "best_epoch": trained.best_epoch,
         "last_epoch": len(trained.history),
@@ -114,12 +124,12 @@ class Saved:
     """A trained network on disk."""
 
     entrant: Entrant
-    sizes: Sizes
+    sizes: Sizes | LanguageSizes
     folder: Path
 
-    def build(self, space: CellSpace, which: Literal["best", "last"] = "best") -> nn.Module:
-        """Return the network with the weights of its ``best`` or ``last`` epoch, in evaluation mode, on the CPU."""
-        network = self.entrant.build(space, self.sizes)
+    def build(self, space: Any, which: Literal["best", "last"] = "best") -> Any:
+        """Return the network with the weights of its ``best`` or ``last`` epoch, in evaluation mode, on the CPU; ``space`` is its own."""
+        network = self.sizes.build(self.entrant, space)
         network.load_state_dict(torch.load(self.folder / f"{which}.pt", map_location="cpu", weights_only=True))
         return network.eval()
 
@@ -146,5 +156,6 @@ def _read(folder: Path) -> Saved:
         baseline=described["baseline"],
     )
     sizes = described["sizes"]
-    cells = None if sizes.get("cells") is None else tuple(sizes["cells"])
-    return Saved(entrant=entrant, sizes=Sizes(**{**sizes, "cells": cells}), folder=folder)
+    if sizes.get("cells") is not None:
+        sizes = {**sizes, "cells": tuple(sizes["cells"])}
+    return Saved(entrant=entrant, sizes=KINDS[described["kind"]](**sizes), folder=folder)

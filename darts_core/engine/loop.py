@@ -17,7 +17,8 @@ from darts_core.runtime.device import synchronize
 from darts_core.runtime.memory import PeakMemory
 
 Log = Callable[[Mapping[str, float], int], None]
-Batch = tuple[Tensor, Tensor]
+Batch = tuple[Any, Tensor]
+"""Images and labels, or a window of a text and the tokens to predict."""
 T = TypeVar("T")
 
 

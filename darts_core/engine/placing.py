@@ -23,23 +23,28 @@ def place(
     method: Method,
     cfg: SearchConfig,
     device: torch.device,
-    batch_shape: tuple[int, int, int, int],
+    batch_shape: tuple[int, ...],
     *,
     batches: int,
 ) -> dict[str, str]:
     """Move the supernet to ``device``, choose backend and memory mode by ``search.backend`` and ``search.memory``, and say which.
 
-    ``batches`` are those of an epoch, each of ``batch_shape`` (B, C, H, W).
+    ``batches`` are those of an epoch, each of ``batch_shape``: (B, C, H, W), or (B, T) of a text. Raise ``ValueError`` where the supernet
+    cannot be computed as the keys say.
     """
-    number, channels, height, width = batch_shape
+    if cfg.backend not in ("auto", *supernet.backends):
+        raise ValueError(f"search.backend must be auto, {' or '.join(supernet.backends)} with this space. Got {cfg.backend}.")
+    if cfg.memory == "lean" and not supernet.can_be_lean:
+        raise ValueError("search.memory must be auto or normal with this space, whose cells are never computed again. Got lean.")
+    number, (height, width) = batch_shape[0], batch_shape[-2:]
     operations = 0.0
-    if cfg.backend == "auto" and device.type == "cpu":
-        macs = count_macs(supernet, input_shape=(channels, height, width))
+    if cfg.backend == "auto" and device.type == "cpu" and "native" in supernet.backends:
+        macs = count_macs(supernet, input_shape=(batch_shape[1], height, width))
         operations = float(method.arch_gradient.operations * macs * number * batches * cfg.epochs)
     choice = choose_backend(supernet, cfg.backend, device, size=(height, width), batch=number, operations=operations)
     LOG.log(logging.WARNING if choice.fell_back else logging.INFO, "search: backend %s.", choice.why)
     supernet.use(choice.backend, device, is_lean=cfg.memory == "lean")
-    if cfg.memory == "auto":
+    if cfg.memory == "auto" and supernet.can_be_lean:
         graphs = method.arch_gradient.graphs
         needed = estimate_peak_mib(supernet, batch_shape, graphs=graphs)
         budget = cfg.memory_budget_mib or FREE_SHARE * free_mib(device)
@@ -57,5 +62,7 @@ def place(
 
 def advice(supernet: Supernet, method: Method) -> str:
     """Return what to change where a step does not fit."""
+    if not supernet.can_be_lean:
+        return "Lower search.batch_size, space.bptt or space.hidden."
     can_be_lean = not supernet.is_lean and method.arch_gradient.graphs == 1
     return f"{'Set search.memory: lean, or lower' if can_be_lean else 'Lower'} search.batch_size or space.init_channels."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -11,39 +10,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts_core.config import RetrainConfig
-from darts_core.engine.loop import Batch, EpochCost, Loader, Log, Stateful, assess, memory_advice, no_log, require_finite, to_device
+from darts_core.engine.loop import Batch, Loader, Log, assess, no_log, require_finite
 from darts_core.engine.schedule import cosine
+from darts_core.engine.training import Row, State, Trained, train_epochs
 from darts_core.metrics import RunningMean, top_k_accuracy
 from darts_core.ops.drawn import drawn_modules, redraw
 from darts_core.ops.drop_path import DropPath
 from darts_core.runtime.checkpoint import Checkpoint
 from darts_core.runtime.optim import sgd
-from darts_core.runtime.progress import Progress
 
-Row = dict[str, Any]
-State = dict[str, Tensor]
 SHOWN = ("train_loss", "train_acc", "valid_loss", "valid_acc", "lr", "data_percent")
 AMP_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-@dataclass(kw_only=True)
-class Trained:
-    """A trained network: weights of the last epoch and of the best one on validation data, and a history with a row an epoch.
-
-    Without validation data the best epoch is the last.
-    """
-
-    last: State = field(repr=False)
-    best: State = field(repr=False)
-    best_epoch: int
-    history: list[Row]
-    costs: list[Row]
-
-    def valid_acc(self, which: str) -> float | None:
-        """Return the validation accuracy (percent) of the ``best`` or ``last`` epoch, or None without validation data."""
-        epoch = self.best_epoch if which == "best" else len(self.history)
-        accuracy = self.history[epoch - 1].get("valid_acc")
-        return None if accuracy is None else float(accuracy)
 
 
 class Trainer:
@@ -60,7 +37,10 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(device.type, enabled=cfg.amp == "float16")
 
     def epoch(self, batches: Iterable[Batch], *, epoch: int) -> Row:
-        """Train one epoch; return its mean loss (with the auxiliary head's share left out), accuracy and learning rate."""
+        """Train one epoch; return its mean loss (with the auxiliary head's share left out), accuracy and learning rate.
+
+        Raise ``TrainingError`` where the loss is not finite.
+        """
         cfg = self.cfg
         lr = cosine(epoch, epochs=cfg.epochs, lr=cfg.lr, lr_min=cfg.lr_min, warmup_epochs=cfg.warmup_epochs)
         for group in self.optimizer.param_groups:
@@ -72,7 +52,21 @@ class Trainer:
             value, logits = self.step(images, labels)
             loss.update(value, len(labels))
             accuracy.update(top_k_accuracy(logits, labels), len(labels))
+        require_finite(loss.value, what=f"The loss of epoch {epoch + 1}", advice="Lower retrain.lr, or set retrain.grad_clip.")
         return {"train_loss": loss.value, "train_acc": accuracy.value, "lr": lr, "drop_path_prob": self.drop_path.prob}
+
+    def assess(self, batches: Iterable[Batch]) -> Row:
+        """Return loss and accuracy on validation images."""
+        loss, accuracy = assess(self.network, batches)
+        return {"valid_loss": loss, "valid_acc": accuracy}
+
+    def rank(self, row: Row) -> tuple[float, float]:
+        """The best epoch is the one of highest accuracy, of these the one of lowest loss."""
+        return row["valid_acc"], -row["valid_loss"]
+
+    def weights(self) -> State:
+        """Return a copy of the weights, on the CPU."""
+        return {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
 
     def step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Take one step; return the main classifier's loss (scalar) and logits (B, K)."""
@@ -131,51 +125,17 @@ def retrain(
     device's memory is full.
     """
     network.to(device).to(memory_format=memory_format)
-    trainer = Trainer(network, cfg, device=device, drop_path=drop_path)
-    history: list[Row] = []
-    costs: list[Row] = []
-    done, best, best_epoch = 0, None, 0
-    if checkpoint is not None and (state := checkpoint.load(name)) is not None:
-        trainer.load_state_dict(state["trainer"])
-        if isinstance(train, Stateful):
-            train.load_state_dict(state["stream"])
-        history, costs, done, best, best_epoch = state["history"], state["costs"], state["epoch"], state["best"], state["best_epoch"]
-    reporter = Progress(f"retrain {name}", cfg.epochs, mode=progress, done=done)
-    with memory_advice("Lower retrain.batch_size, retrain.init_channels or runtime.processes."), EpochCost(device) as cost:
-        for epoch in range(done, cfg.epochs):
-            batches = reporter.batches(cost.waiting(to_device(train, device, memory_format)), total=len(train))
-            row = trainer.epoch(batches, epoch=epoch)
-            require_finite(row["train_loss"], what=f"The loss of epoch {epoch + 1}", advice="Lower retrain.lr, or set retrain.grad_clip.")
-            if valid is not None:
-                row["valid_loss"], row["valid_acc"] = assess(network, cost.waiting(to_device(valid, device, memory_format)))
-            history.append({"epoch": epoch + 1, **row})
-            if best is None or valid is None or _rank(history[-1]) > _rank(history[best_epoch - 1]):
-                best, best_epoch = _on_cpu(network), epoch + 1
-            costs.append({"epoch": epoch + 1, **cost.lap()})
-            if checkpoint is not None:
-                checkpoint.save(
-                    name,
-                    {
-                        "epoch": epoch + 1,
-                        "trainer": trainer.state_dict(),
-                        "stream": train.state_dict() if isinstance(train, Stateful) else {},
-                        "history": history,
-                        "costs": costs,
-                        "best": best,
-                        "best_epoch": best_epoch,
-                    },
-                )
-            row |= {name: value for name, value in costs[-1].items() if name != "epoch"}
-            log(row, epoch + 1)
-            reporter.epoch({name: row[name] for name in SHOWN if name in row})
-    reporter.close()
-    assert best is not None
-    return Trained(last=_on_cpu(network), best=best, best_epoch=best_epoch, history=history, costs=costs)
-
-
-def _rank(row: Row) -> tuple[float, float]:
-    return row["valid_acc"], -row["valid_loss"]
-
-
-def _on_cpu(network: nn.Module) -> State:
-    return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+    return train_epochs(
+        Trainer(network, cfg, device=device, drop_path=drop_path),
+        name=name,
+        train=train,
+        valid=valid,
+        epochs=cfg.epochs,
+        device=device,
+        memory_format=memory_format,
+        shown=SHOWN,
+        advice="Lower retrain.batch_size, retrain.init_channels or runtime.processes.",
+        progress=progress,
+        log=log,
+        checkpoint=checkpoint,
+    )

@@ -39,25 +39,25 @@ from darts_core.runtime.progress import Progress
 from darts_core.search.hessian import dominant_eigenvalue
 from darts_core.search.method import Method, check_warmup
 from darts_core.search.stop import why_stop
-from darts_core.spaces.space import CellSpace
+from darts_core.spaces.space import Space
 from darts_core.supernet.sampled import Sampled
 from darts_core.supernet.supernet import Supernet
 
 Row = dict[str, Any]
 LOG = logging.getLogger(__name__)
-SHOWN = ("train_loss", "train_acc", "valid_loss", "valid_acc", "lr", "data_percent")
+SHOWN = ("train_loss", "train_acc", "train_ppl", "valid_loss", "valid_acc", "valid_ppl", "lr", "data_percent")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchData:
     """``train`` moves the weights, ``valid`` (endless) moves alpha, ``held_out`` is what accuracy is reported on after each epoch.
 
-    ``batch_shape`` is that of the largest training batch, (B, C, H, W).
+    ``batch_shape`` is that of the largest training batch, (B, C, H, W), or (B, T) of a text.
     """
 
-    batch_shape: tuple[int, int, int, int]
+    batch_shape: tuple[int, ...]
     train: Loader
-    valid: Iterator[Batch]
+    valid: Iterable[Any]
     held_out: Iterable[Any]
 
     def streams(self) -> list[Stateful]:
@@ -114,7 +114,7 @@ def search(
     supernet: Supernet,
     method: Method,
     *,
-    space: CellSpace,
+    space: Space,
     data: SearchData,
     cfg: SearchConfig,
     device: torch.device,
@@ -148,7 +148,7 @@ def search(
         batches=len(data.train),
         generator=torch.Generator().manual_seed(0) if generator is None else generator,
     )
-    with memory_advice("Lower search.batch_size or space.init_channels."):
+    with memory_advice(advice(supernet, method)):
         course.begin(None if state is None else state["course"])
     supernet, bilevel = course.supernet, course.bilevel
     memory_format = supernet.backend.memory_format(device)
@@ -202,6 +202,7 @@ def search(
             row["valid_loss"], row["valid_acc"] = assess(supernet, placed(data.held_out))
             mixture = supernet.mixture()
             row |= {
+                **supernet.metrics(row),
                 "lr": lr,
                 **temperature,
                 **mixture_metrics(mixture, supernet.primitives),
@@ -245,7 +246,7 @@ def search(
                 )
             row |= {name: value for name, value in costs[-1].items() if name != "epoch"}
             log(row, epoch + 1)
-            reporter.epoch({name: row[name] for name in SHOWN})
+            reporter.epoch({name: row[name] for name in SHOWN if name in row})
         if (back := rollback.go_back(history)) is not None:
             LOG.info("search: takes the architecture of epoch %d.", back)
         if method.select is None:
@@ -273,7 +274,7 @@ def search(
     )
 
 
-def _derive(supernet: Supernet, method: Method, space: CellSpace, op_EO: Mapping[str, Tensor]) -> Genotype:
+def _derive(supernet: Supernet, method: Method, space: Space, op_EO: Mapping[str, Tensor]) -> Genotype:
     return method.derive(op_EO, primitives=supernet.primitives, shape=space.shape, space=space.name, edge_E=supernet.edge_mixture())
 
 

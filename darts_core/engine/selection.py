@@ -13,7 +13,7 @@ from darts_core.engine.loop import Batch, Loader, require_finite
 from darts_core.engine.schedule import cosine
 from darts_core.metrics import RunningMean, top_k_accuracy
 from darts_core.search.steps import Bilevel
-from darts_core.spaces.space import CellSpace
+from darts_core.spaces.space import Space
 from darts_core.supernet.recompute import BatchNormsStandStill
 from darts_core.supernet.sampled import Sampled
 
@@ -25,7 +25,7 @@ LOG = logging.getLogger(__name__)
 
 
 def selected(
-    bilevel: Bilevel, space: CellSpace, *, train: Loader, valid: Iterator[Batch], held_out: Iterable[Batch], place: Place
+    bilevel: Bilevel, space: Space, *, train: Loader, valid: Iterator[Batch], held_out: Iterable[Batch], place: Place
 ) -> dict[str, Tensor]:
     """Return the weights 0 and 1 of the architecture that the method's selection chooses, op_EO of each cell type.
 

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from darts_core.genotype import Genotype
 from darts_core.ops import OPS
+from darts_core.ops.recurrent import ACTIVATIONS
 from darts_core.search.stop import main_cell
-from darts_core.spaces.space import CellSpace
+from darts_core.spaces.space import Space
 
 Row = Mapping[str, Any]
 
@@ -26,12 +27,17 @@ COLLAPSED_EPOCHS = 3
 
 @cache
 def has_parameters(op: str) -> bool:
-    """Return whether an operation has parameters where it keeps the resolution: pools and skip connections have none."""
+    """Return whether an operation has parameters where it keeps the resolution: pools and skip connections have none.
+
+    A recurrent one has those of its highway gate.
+    """
+    if op in ACTIVATIONS:
+        return op != "none"
     with torch.device("meta"):
         return any(True for _ in OPS.get(op)(4, stride=1, affine=False).parameters())
 
 
-def cell_metrics(genotype: Genotype, space: CellSpace) -> dict[str, float]:
+def cell_metrics(genotype: Genotype, space: Space) -> dict[str, float]:
     """Return of each derived cell the share of operations without parameters, ``parameterless_<cell>``, and the number ``skips_<cell>``.
 
     Edges of ``space`` that offer no operation with parameters are left out of the share: skip connections that are chosen are no collapse.

@@ -28,14 +28,23 @@ class _Setting:
 
     protocol: Protocol
     device: torch.device
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
+    num_tokens: int | None
     memory_format: torch.memory_format
     num_threads: int
     reference: str
 
-    def images(self, batch_size: int) -> Tensor:
-        """Return random images (B, C, H, W) on the device, the same ones for every network."""
-        images = torch.randn(batch_size, *self.input_shape, generator=torch.Generator().manual_seed(0))
+    @property
+    def steps(self) -> int:
+        """How many tokens of a text an input has in each column; 1 for an image."""
+        return 1 if self.num_tokens is None else self.input_shape[0]
+
+    def inputs(self, batch_size: int) -> Tensor:
+        """Return random images (B, C, H, W), or tokens (T, B), on the device, the same ones for every network."""
+        generator = torch.Generator().manual_seed(0)
+        if self.num_tokens is not None:
+            return torch.randint(self.num_tokens, (*self.input_shape, batch_size), generator=generator).to(self.device)
+        images = torch.randn(batch_size, *self.input_shape, generator=generator)
         return images.to(self.device, memory_format=self.memory_format)
 
 
@@ -58,20 +67,21 @@ class _Entrant:
 def benchmark(
     networks: Mapping[str, Callable[[], nn.Module]],
     *,
-    input_shape: tuple[int, int, int],
+    input_shape: tuple[int, ...],
     batch_sizes: Sequence[int],
     protocol: Protocol,
     device: torch.device,
     memory_format: torch.memory_format = torch.contiguous_format,
+    num_tokens: int | None = None,
     on_step: Callable[[Sequence[Row]], None] | None = None,
 ) -> list[Row]:
     """Measure each network at each batch size, ascending; return one row for each pair, batch size by batch size.
 
     ``networks`` maps a name to a function that builds the network with its weights, since the time from there to the first result is
     measured, too (a batch of one, in a process that has already run something else). The first network is the reference of the ratios.
-    ``input_shape`` is (C, H, W); images and weights lie in ``memory_format``; all weights stay on the device; the CPU computes with the
-    threads that torch is set to. A batch that does not fit is a row with status ``oom``, and the last of that network. ``on_step`` gets
-    the rows of a batch size as soon as they are there.
+    ``input_shape`` is (C, H, W); with ``num_tokens`` it is (T,), and networks read tokens (T, B) below that number. Images and weights lie
+    in ``memory_format``; all weights stay on the device; the CPU computes with the threads that torch is set to. A batch that does not fit
+    is a row with status ``oom``, and the last of that network. ``on_step`` gets the rows of a batch size as soon as they are there.
     Raise ``ValueError`` where there is nothing to measure.
     """
     sizes = sorted(set(batch_sizes))
@@ -83,6 +93,7 @@ def benchmark(
         protocol=protocol,
         device=device,
         input_shape=input_shape,
+        num_tokens=num_tokens,
         memory_format=memory_format,
         num_threads=torch.get_num_threads(),
         reference=next(iter(networks)),
@@ -110,7 +121,7 @@ def _build(name: str, factory: Callable[[], nn.Module], *, setting: _Setting) ->
     if isinstance(factory, nn.Module):
         raise ValueError(f"networks['{name}'] must be a function that builds the network. Got the network itself.")
     try:
-        model, milliseconds = first_inference(factory, setting.images(1), memory_format=setting.memory_format)
+        model, milliseconds = first_inference(factory, setting.inputs(1), memory_format=setting.memory_format)
     except RuntimeError as error:
         if not _is_out_of_memory(error):
             raise
@@ -128,7 +139,7 @@ def _enter(contender: _Contender, batch_size: int, *, setting: _Setting) -> _Ent
     if contender.model is None:
         return None
     try:
-        x_BCHW = setting.images(batch_size)
+        x_BCHW = setting.inputs(batch_size)
         memory = forward_memory(contender.model, x_BCHW)
         return _Entrant(contender.model, memory, warm_up(contender.model, x_BCHW, protocol=setting.protocol))
     except RuntimeError as error:
@@ -175,6 +186,7 @@ def _row(
         protocol=protocol.name,
         memory_format=layout,
         num_threads=threads,
+        steps=setting.steps,
         latency=latency,
         device_median_ms=_device_median_ms(blocks[name]),
         ratio=None if reference is None else compare(_wall_ms(blocks[name]), reference=_wall_ms(reference)),
@@ -193,7 +205,7 @@ def _take_turns(lanes: dict[str, nn.Module], batch_size: int, *, setting: _Setti
     """
     blocks: dict[str, list[Block]] = {name: [] for name in lanes}
     if lanes:
-        x_BCHW = setting.images(batch_size)
+        x_BCHW = setting.inputs(batch_size)
         end = time.perf_counter() + setting.protocol.cap_s * len(lanes)
         for _ in range(setting.protocol.rounds // 2):
             for name in (*lanes, *reversed(lanes)):

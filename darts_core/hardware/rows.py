@@ -21,7 +21,7 @@ class Row:
     ``ratio`` is against the first network, None where that one did not fit; within 1 +- ``noise_floor`` no difference is claimed.
     ``is_stable``: the warm-up settled. ``is_complete``: as many samples as the protocol asks for; fewer where one takes long.
     ``num_threads`` is what torch computed with on the CPU. ``device_median_ms`` is the GPU's own clock, None on a CPU.
-    ``first_inference_ms`` is for a batch of one.
+    ``first_inference_ms`` is for a batch of one. ``steps`` are the tokens of a text that an input has in each column, 1 for images.
     """
 
     network: str
@@ -30,6 +30,7 @@ class Row:
     protocol: str
     memory_format: str
     num_threads: int
+    steps: int = 1
     latency: Summary | None = None
     device_median_ms: float | None = None
     ratio: Ratio | None = None
@@ -41,8 +42,8 @@ class Row:
 
     @property
     def throughput_img_s(self) -> float | None:
-        """Images a second at the median latency."""
-        return None if self.latency is None else self.batch_size / self.latency.median_ms * 1000.0
+        """Images, or tokens, a second at the median latency."""
+        return None if self.latency is None else self.steps * self.batch_size / self.latency.median_ms * 1000.0
 
 
 def rows_to_frame(rows: Sequence[Row]) -> pd.DataFrame:
@@ -100,6 +101,20 @@ def benchmark_metrics(rows: Sequence[Row]) -> dict[str, float]:
     if rows:
         metrics["benchmark_num_threads"] = rows[0].num_threads
     return {name: value for name, value in metrics.items() if value is not None}
+
+
+def language_metrics(one_token: Sequence[Row], windows: Sequence[Row]) -> dict[str, float]:
+    """Return the metrics of metrics.json for language models, as :func:`benchmark_metrics` has them.
+
+    Latencies are of ``one_token``: of a token in each column; throughputs, in tokens a second, and memory of ``windows`` of a text.
+    """
+    found = {key: value for key, value in benchmark_metrics(one_token).items() if "throughput" not in key and "_memory_" not in key}
+    return found | {key: value for key, value in benchmark_metrics(windows).items() if "throughput" in key or "_memory_" in key}
+
+
+def shown(rows: Sequence[Row]) -> dict[str, float]:
+    """Return the median latencies for a progress line."""
+    return {f"{row.network} bs{row.batch_size} ms": row.latency.median_ms for row in rows if row.latency is not None}
 
 
 def _median(row: Row) -> dict[str, float | None]:

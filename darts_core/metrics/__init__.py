@@ -14,6 +14,7 @@ from darts_core.metrics.intervals import (
     relative_improvement,
     wilson_accuracy,
 )
+from darts_core.metrics.perplexity import bootstrap_perplexity, bootstrap_perplexity_ratio, perplexity
 from darts_core.metrics.running import RunningMean
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
     "RunningMean",
     "bootstrap_accuracy",
     "bootstrap_difference",
+    "bootstrap_perplexity",
+    "bootstrap_perplexity_ratio",
     "class_scores",
     "confusion_matrix",
     "count_macs",
@@ -30,6 +33,7 @@ __all__ = [
     "expected_calibration_error",
     "label_rank",
     "mcnemar_p",
+    "perplexity",
     "relative_improvement",
     "reliability_table",
     "top_k_accuracy",

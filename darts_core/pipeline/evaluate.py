@@ -1,4 +1,4 @@
-"""evaluate: the one look at the test images, every network beside the searched one."""
+"""evaluate: the one look at the test data, every network beside the searched one."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from collections.abc import Mapping
 
 import torch
 
-from darts_core.components import benchmark_table, build_space
-from darts_core.config import Config
+from darts_core.components import benchmark_table, image_space
+from darts_core.config import Config, TextConfig
 from darts_core.data import Batches, open_prepared
 from darts_core.engine.evaluate import evaluate
 from darts_core.engine.lineup import SEARCHED, Saved, saved_networks
 from darts_core.engine.loop import memory_advice
+from darts_core.pipeline.language_evaluation import run_evaluation
 from darts_core.pipeline.places import NETWORKS, PREPARED
 from darts_core.pipeline.stage import Stage
 from darts_core.report.evaluation import draw_evaluation
@@ -25,8 +26,11 @@ LOG = logging.getLogger(__name__)
 
 def run(stage: Stage) -> None:
     """Evaluate all trained networks and print how they compare."""
+    if isinstance(stage.cfg, TextConfig):
+        run_evaluation(stage, stage.cfg)
+        return
     cfg, session, prepared = stage.cfg, stage.session, open_prepared(PREPARED)
-    space = build_space(cfg)
+    space = image_space(cfg)
     saved = saved_networks(NETWORKS)
     truth = true_accuracies(cfg, saved)
     networks = {name: one.build(space, cfg.evaluate.weights) for name, one in saved.items()}
@@ -46,7 +50,7 @@ def run(stage: Stage) -> None:
 
 def true_accuracies(cfg: Config, saved: Mapping[str, Saved]) -> dict[str, float]:
     """Return what ``evaluate.benchmark_table`` says of the cell networks, all in percent; nothing without a table."""
-    table, space = benchmark_table(cfg), build_space(cfg)
+    table, space = benchmark_table(cfg), image_space(cfg)
     if table is None or space.spell is None:
         return {}
     found: dict[str, float] = {}

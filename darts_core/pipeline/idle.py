@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from darts_core.config import Config
+from darts_core.config import Config, TextConfig
 from darts_core.data import DATASETS
 
 
 def without_effect(cfg: Config) -> list[str]:
     """Return a line for each setting that nothing will read, beginning with its key; as far as ``params.yaml`` alone can tell."""
+    if isinstance(cfg, TextConfig):
+        return [*_text(cfg), *_derivation(cfg), *_progress(cfg)]
     return [*_augmentation(cfg), *_data(cfg), *_derivation(cfg), *_evaluation(cfg), *_progress(cfg)]
+
+
+def _text(cfg: TextConfig) -> Iterator[str]:
+    if cfg.data.options.get("reference_split") and "train_portion" in cfg.search.model_fields_set and cfg.derive.genotype == "search":
+        yield f"search.train_portion: {cfg.search.train_portion} has no effect: data.reference_split is true, so alpha has another text."
+    if 0 < cfg.retrain.epochs <= cfg.retrain.nonmono + 1:
+        yield f"retrain.nonmono: {cfg.retrain.nonmono} has no effect: retrain.epochs is {cfg.retrain.epochs}, so nothing is averaged."
+    if cfg.runtime.num_workers and "num_workers" in cfg.runtime.model_fields_set:
+        yield f"runtime.num_workers: {cfg.runtime.num_workers} has no effect: a text needs no decoding. Set it to 0."
 
 
 def _augmentation(cfg: Config) -> Iterator[str]:

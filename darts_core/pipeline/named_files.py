@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from darts_core.components import is_genotype_file, space_files
-from darts_core.config import Config
+from darts_core.config import Config, TextConfig
 from darts_core.pipeline.places import NAMED_FILES, write_json
 
 
@@ -19,7 +19,8 @@ def run(cfg: Config) -> None:
 
 def named_files(cfg: Config) -> dict[str, dict[str, Path]]:
     """Return the files by what they describe and by the key that names them."""
-    genotype, table, ranks = cfg.derive.genotype, cfg.evaluate.benchmark_table, cfg.search.rank_truth
+    genotype, ranks = cfg.derive.genotype, cfg.search.rank_truth
+    table = None if isinstance(cfg, TextConfig) else cfg.evaluate.benchmark_table
     return {
         "space": {key: Path(path) for key, path in space_files(cfg).items()},
         "genotype": {"derive.genotype": Path(genotype)} if is_genotype_file(cfg) else {},

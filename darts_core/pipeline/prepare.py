@@ -1,4 +1,4 @@
-"""prepare_data: raw images -> uint8 arrays or a manifest, splits, statistics, a content hash."""
+"""prepare_data: raw images or text -> arrays or a manifest, splits, statistics, a content hash."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import logging
 
 from tqdm import tqdm
 
-from darts_core.data import open_prepared, prepare
+from darts_core.config import TextConfig
+from darts_core.data import open_prepared, open_text, prepare
 from darts_core.pipeline.idle import without_effect
 from darts_core.pipeline.places import PREPARED
 from darts_core.pipeline.stage import Stage
@@ -27,4 +28,5 @@ def run(stage: Stage) -> None:
 
         metrics = prepare(stage.cfg.data, PREPARED, num_workers=stage.session.num_workers, progress=show)
     stage.metrics(metrics)
-    stage.provenance(data_hash=open_prepared(PREPARED).spec.content_hash)
+    opened = open_text if isinstance(stage.cfg, TextConfig) else open_prepared
+    stage.provenance(data_hash=opened(PREPARED).spec.content_hash)

@@ -7,7 +7,7 @@ from itertools import islice
 
 import torch
 
-from darts_core.components import build_space, rank_table
+from darts_core.components import image_space, rank_table
 from darts_core.config import Config, RetrainConfig
 from darts_core.data import Batches, Images, Prepared, resolve_policy
 from darts_core.engine.rank_disorder import RankProbe, draw_distinct
@@ -32,7 +32,7 @@ def rank_probe(cfg: Config, prepared: Prepared, session: Session, *, checkpoint:
     """
     if not cfg.search.rank_samples:
         return None
-    space, table = build_space(cfg), rank_table(cfg)
+    space, table = image_space(cfg), rank_table(cfg)
     genotypes = draw_distinct(space, cfg.search.rank_samples, seed=cfg.seed)
     names = [space.spell(genotype) if space.spell is not None else f"random_{number}" for number, genotype in enumerate(genotypes)]
     splits = prepared.search_splits(cfg.search.train_portion, seed=cfg.seed, fraction=cfg.search.data_fraction)
@@ -50,7 +50,7 @@ def _trained(
     genotypes: list[Genotype], cfg: Config, splits: tuple[Images, Images], session: Session, checkpoint: Checkpoint | None
 ) -> list[float]:
     """Train each architecture by the search's recipe and sizes for ``search.rank_truth`` epochs; return their validation accuracies."""
-    own, space = cfg.search, build_space(cfg)
+    own, space = cfg.search, image_space(cfg)
     alike = {key: getattr(own, key) for key in ("batch_size", "lr", "lr_min", "momentum", "weight_decay", "grad_clip", "cutout")}
     recipe = RetrainConfig.model_validate(
         {"epochs": own.rank_truth, "warmup_epochs": 0, "auxiliary": False, "drop_path_prob": 0.0, **alike}
@@ -82,6 +82,6 @@ def _trained(
             memory_format=session.memory_format,
             checkpoint=checkpoint,
         )
-        accuracies.append(float(trained.valid_acc("last") or 0.0))
+        accuracies.append(float(trained.value("valid_acc", "last") or 0.0))
         LOG.info("search: %s of %d for the rank disorder has %.2f %% after %d epochs.", name, len(genotypes), accuracies[-1], recipe.epochs)
     return accuracies

@@ -8,9 +8,9 @@ import torch
 
 _LOWER = {
     "prepare_data": "data.image_size, data.memory_budget_mib or runtime.num_workers",
-    "search": "search.batch_size, space.init_channels or data.memory_budget_mib, or set search.memory: lean",
+    "search": "search.batch_size, space.init_channels or space.hidden, or data.memory_budget_mib, or set search.memory: lean",
     "derive_genotype": "the memory that other programs take",
-    "retrain": "retrain.batch_size, retrain.init_channels, data.memory_budget_mib or runtime.processes",
+    "retrain": "retrain.batch_size, retrain.init_channels or retrain.hidden, data.memory_budget_mib or runtime.processes",
     "evaluate": "evaluate.batch_size or data.memory_budget_mib",
     "benchmark_hw": "benchmark_hw.batch_sizes",
 }

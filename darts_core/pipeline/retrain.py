@@ -2,101 +2,72 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from functools import partial
+from typing import TypeAlias
 
 from darts_core.components import build_space
-from darts_core.config import Config
-from darts_core.data import Batches, Prepared, open_prepared, resolve_policy
-from darts_core.engine.lineup import SEARCHED, Entrant, Sizes, lineup, save_network
-from darts_core.engine.loop import Log
-from darts_core.engine.retrain import Row, Trained, retrain
+from darts_core.config import Config, TextConfig
+from darts_core.engine.lineup import SEARCHED, Entrant, lineup, save_network
+from darts_core.engine.training import Row, Trained
 from darts_core.genotype import Genotype
-from darts_core.metrics import count_macs
-from darts_core.ops.drop_path import DropPath
 from darts_core.pipeline.apart import report, run_apart
+from darts_core.pipeline.image_training import ImageTraining
+from darts_core.pipeline.language_training import LanguageTraining
 from darts_core.pipeline.named_files import hashes, named_files
-from darts_core.pipeline.places import GENOTYPE, NETWORKS, PREPARED
+from darts_core.pipeline.places import GENOTYPE, NETWORKS
 from darts_core.pipeline.stage import Stage, circumstances
 from darts_core.report.retrain import draw_retraining, save_tables
 from darts_core.runtime.checkpoint import Checkpoint
-from darts_core.runtime.seed import seeded, stream
 from darts_core.runtime.session import Session, start
 
-LOG = logging.getLogger(__name__)
+Training: TypeAlias = ImageTraining | LanguageTraining
 
 
 def run(stage: Stage) -> None:
     """Train every network of the line-up and save both its last and its best epoch."""
-    cfg, prepared = stage.cfg, open_prepared(PREPARED)
-    entrants = _entrants(cfg)
-    sizes = _sizes(cfg, prepared)
-    names = _largest_first(entrants, sizes, cfg)  # builds each once, so that one that cannot be built is known before any is trained
-    is_apart = stage.session.processes > 1 and len(entrants) > 1
-    with _checkpoint(cfg, stage.session, prepared, entrants) as checkpoint:
+    cfg, session = stage.cfg, stage.session
+    training, entrants = _training(cfg, session), _entrants(cfg)
+    names = _longest_first(training, entrants)  # builds each once, so that one that cannot be built is known before any is trained
+    is_apart = session.processes > 1 and len(entrants) > 1
+    with _checkpoint(training, entrants) as checkpoint:
         stage.earlier_s = checkpoint.begin_run()
         if is_apart:
             # Each leaves its last epoch in the checkpoint, where the loop below finds it.
-            run_apart(_train_apart, cfg, names, processes=stage.session.processes, log=_logger(stage))
+            run_apart(_train_apart, cfg, names, processes=session.processes, log=_logger(stage))
         trained = {
-            one.name: train_entrant(
-                one, sizes, prepared, cfg=cfg, session=stage.session, log=partial(_logger(stage), one.name), checkpoint=checkpoint
-            )
+            one.name: training.train(one, progress=session.progress, log=partial(_logger(stage), one.name), checkpoint=checkpoint)
             for one in entrants
         }
         shutil.rmtree(NETWORKS, ignore_errors=True)  # a network of an earlier line-up must not be evaluated beside these
         for one in entrants:
-            save_network(NETWORKS / one.name, one, sizes, trained[one.name])
+            save_network(NETWORKS / one.name, one, training.sizes, trained[one.name])
         if is_apart:
-            stage.beside = peaks_together([one.costs for one in trained.values()], processes=stage.session.processes)
+            stage.beside = peaks_together([one.costs for one in trained.values()], processes=session.processes)
+        stage.metrics(training.metrics(trained[SEARCHED]))
         _report(trained, stage)
-        stage.provenance(data_hash=prepared.spec.content_hash)
+        stage.provenance(data_hash=training.content_hash)
         checkpoint.finish()
 
 
-def train_entrant(
-    entrant: Entrant, sizes: Sizes, prepared: Prepared, *, cfg: Config, session: Session, log: Log, checkpoint: Checkpoint
-) -> Trained:
-    """Train one network. All see the same images in the same order, augmented alike."""
-    drop_path = DropPath(stream(cfg.seed, "retrain drop path"))
-    with seeded(cfg.seed, f"retrain weights {entrant.name}"):
-        network = entrant.build(build_space(cfg), sizes, drop_path=drop_path)
-    train, valid = _batches(cfg, prepared, session)
-    return retrain(
-        network,
-        name=entrant.name,
-        train=train,
-        valid=valid,
-        cfg=cfg.retrain,
-        drop_path=drop_path,
-        device=session.device,
-        memory_format=session.memory_format,
-        progress=session.progress,
-        log=log,
-        checkpoint=checkpoint,
-    )
+def _training(cfg: Config, session: Session) -> Training:
+    return LanguageTraining(cfg, session) if isinstance(cfg, TextConfig) else ImageTraining(cfg, session)
 
 
 def _train_apart(cfg: Config, name: str) -> None:
     """Train one network in this process, which has been started for it; the starting one holds the checkpoint's lock."""
-    session, prepared, entrants = start(cfg.runtime, seed=cfg.seed), open_prepared(PREPARED), _entrants(cfg)
-    if session.progress in ("auto", "bar"):
-        session = replace(session, progress="lines")  # bars of several processes would overwrite one another
+    session, entrants = start(cfg.runtime, seed=cfg.seed), _entrants(cfg)
+    training = _training(cfg, session)
     entrant = next(one for one in entrants if one.name == name)
-    checkpoint = _checkpoint(cfg, session, prepared, entrants)
-    train_entrant(entrant, _sizes(cfg, prepared), prepared, cfg=cfg, session=session, log=partial(report, name), checkpoint=checkpoint)
+    # Bars of several processes would overwrite one another.
+    progress = "lines" if session.progress in ("auto", "bar") else session.progress
+    training.train(entrant, progress=progress, log=partial(report, name), checkpoint=_checkpoint(training, entrants))
 
 
-def _largest_first(entrants: list[Entrant], sizes: Sizes, cfg: Config) -> list[str]:
-    """Order the names so that the longest training starts first, by multiply-adds, and no process waits for it at the end.
-
-    Parameters are a worse guide: half of a MobileNetV2's are in its last, smallest maps, and a cell network has few.
-    """
-    space, shape = build_space(cfg), (sizes.channels, sizes.height, sizes.width)
-    return [one.name for one in sorted(entrants, key=lambda one: -count_macs(one.build(space, sizes), input_shape=shape))]
+def _longest_first(training: Training, entrants: list[Entrant]) -> list[str]:
+    """Order the names so that the longest training starts first, and no process waits for it at the end."""
+    return [one.name for one in sorted(entrants, key=lambda one: -training.costs(one))]
 
 
 def _logger(stage: Stage) -> Callable[[str, Mapping[str, float], int], None]:
@@ -112,44 +83,16 @@ def _entrants(cfg: Config) -> list[Entrant]:
     return lineup(genotype, space=space, cfg=cfg.retrain, seed=cfg.seed)
 
 
-def _batches(cfg: Config, prepared: Prepared, session: Session) -> tuple[Batches, Batches | None]:
-    policy = resolve_policy(prepared.spec, cfg.augment, cutout=cfg.retrain.cutout)
-    place = {"device": session.device, "num_workers": session.num_workers}
-    generator = stream(cfg.seed, "retrain batches")
-    train = Batches(prepared.train(), cfg.retrain.batch_size, shuffle=True, policy=policy, generator=generator, **place)  # type: ignore[arg-type]
-    if not prepared.has_valid:
-        LOG.info("retrain: no validation images (data.valid_fraction is 0), so the best epoch is the last one.")
-        return train, None
-    return train, Batches(prepared.valid(), cfg.retrain.batch_size, shuffle=False, **place)  # type: ignore[arg-type]
-
-
-def _sizes(cfg: Config, prepared: Prepared) -> Sizes:
-    spec = prepared.spec
-    return Sizes.of(cfg.retrain, shape=(spec.channels, spec.height, spec.width), num_classes=spec.num_classes)
-
-
-def _checkpoint(cfg: Config, session: Session, prepared: Prepared, entrants: list[Entrant]) -> Checkpoint:
-    depends = cfg.model_dump(mode="json", include={"seed", "data", "augment", "space", "retrain"})
+def _checkpoint(training: Training, entrants: list[Entrant]) -> Checkpoint:
+    depends = training.cfg.model_dump(mode="json", include=set(training.sections))
     genotypes = {one.name: one.genotype.to_dict() for one in entrants if one.genotype is not None}
-    depends |= {"content": prepared.spec.content_hash, "genotypes": genotypes, **circumstances(session)}
-    depends["files"] = hashes(named_files(cfg)["space"])
-    return Checkpoint("retrain", depends, root=session.root)
+    depends |= {"content": training.content_hash, "genotypes": genotypes, **circumstances(training.session)}
+    depends["files"] = hashes(named_files(training.cfg)["space"])
+    return Checkpoint("retrain", depends, root=training.session.root)
 
 
 def _report(trained: dict[str, Trained], stage: Stage) -> None:
     own = trained[SEARCHED]
-    stage.metrics(
-        {
-            **{
-                key: value
-                for key, value in (("retrain_valid_acc", own.valid_acc("best")), ("retrain_valid_acc_last", own.valid_acc("last")))
-                if value is not None
-            },
-            "retrain_best_epoch": own.best_epoch,
-            "retrain_train_acc": own.history[-1]["train_acc"],
-            "retrain_train_loss": own.history[-1]["train_loss"],
-        }
-    )
     stage.epochs(own.costs, prefix=f"retrain_{SEARCHED}", total=f"retrain_{SEARCHED}_s")
     stage.resources |= {f"retrain_{SEARCHED}_{kind}": peak for kind, peak in _peaks(own.costs).items()}
     stage.resources |= {f"retrain_{name}_s": sum(row["epoch_s"] for row in one.costs) for name, one in trained.items() if name != SEARCHED}

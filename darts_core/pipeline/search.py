@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from darts_core.components import build_method, build_space
-from darts_core.config import Config
-from darts_core.data import Batches, Cycle, DataSpec, Prepared, open_prepared, resolve_policy
+from darts_core.components import build_method, build_space, text_space
+from darts_core.config import Config, TextConfig
+from darts_core.data import Batches, Cycle, Prepared, PreparedText, columns, open_prepared, open_text, resolve_policy
+from darts_core.data.windows import Windows
 from darts_core.engine.loop import Log, no_log
 from darts_core.engine.search import SearchData, SearchResult, search
 from darts_core.nets.baselines import BASELINES
@@ -40,8 +41,8 @@ def run(stage: Stage) -> None:
         stage.metrics({})
         save_tables([], [], [], stage.reports)
         return
-    prepared = open_prepared(PREPARED)
-    _check_baselines(stage.cfg, prepared.spec)
+    prepared = open_text(PREPARED) if isinstance(stage.cfg, TextConfig) else open_prepared(PREPARED)
+    _check_training(stage.cfg, prepared)
     with _checkpoint(stage.cfg, stage.session, prepared) as checkpoint:
         stage.earlier_s = checkpoint.begin_run()
         result = search_cell(stage.cfg, prepared, stage.session, log=stage.tracker.log, checkpoint=checkpoint)
@@ -50,41 +51,74 @@ def run(stage: Stage) -> None:
         checkpoint.finish()
 
 
-def _check_baselines(cfg: Config, spec: DataSpec) -> None:
-    """Raise ``ValueError`` where a baseline cannot be built for these images: here, and not by ``retrain`` after the whole search."""
+def _check_training(cfg: Config, prepared: Prepared | PreparedText) -> None:
+    """Raise ``ValueError`` where what ``retrain`` and ``evaluate`` need is not there: here, and not after the whole search.
+
+    A baseline that cannot be built for these images; a text that is shorter than a batch.
+    """
+    if isinstance(cfg, TextConfig):
+        assert isinstance(prepared, PreparedText)
+        for tokens in (prepared.train(), prepared.valid()):
+            columns(tokens, cfg.retrain.batch_size, cfg.retrain.bptt)
+        columns(prepared.valid(), cfg.evaluate.batch_size, cfg.evaluate.window, keys=("evaluate.batch_size", "evaluate.window"))
+        return
+    assert isinstance(prepared, Prepared)
+    spec = prepared.spec
     with torch.device("meta"):
         for name in cfg.retrain.baselines:
             BASELINES.get(name)(in_channels=spec.channels, num_classes=spec.num_classes, image_size=min(spec.height, spec.width))
 
 
 def search_cell(
-    cfg: Config, prepared: Prepared, session: Session, *, log: Log = no_log, checkpoint: Checkpoint | None = None
+    cfg: Config, prepared: Prepared | PreparedText, session: Session, *, log: Log = no_log, checkpoint: Checkpoint | None = None
 ) -> SearchResult:
     """Build supernet, method and batches as ``cfg`` says, each with a random stream of its own, and run the search."""
-    space, method, spec = build_space(cfg), build_method(cfg), prepared.spec
+    space, method = build_space(cfg), build_method(cfg)
+    if isinstance(prepared, PreparedText):
+        read, told = prepared.spec.vocab_size, prepared.spec.vocab_size
+        data = _windows(cfg, prepared, session)
+    else:
+        read, told = prepared.spec.channels, prepared.spec.num_classes
+        data = _images(cfg, prepared, session)
     with seeded(cfg.seed, "search weights"):
         supernet = method.supernet(
             space,
-            in_channels=spec.channels,
-            num_classes=spec.num_classes,
+            in_channels=read,
+            num_classes=told,
             generator=stream(cfg.seed, "search alphas"),
         )
     return search(
         supernet,
         method,
         space=space,
-        data=_data(cfg, prepared, session),
+        data=data,
         cfg=cfg.search,
         device=session.device,
         progress=session.progress,
         log=log,
         checkpoint=checkpoint,
         generator=stream(cfg.seed, "search perturbation"),
-        probe=rank_probe(cfg, prepared, session, checkpoint=checkpoint),
+        probe=rank_probe(cfg, prepared, session, checkpoint=checkpoint) if isinstance(prepared, Prepared) else None,
     )
 
 
-def _data(cfg: Config, prepared: Prepared, session: Session) -> SearchData:
+def _windows(cfg: Config, prepared: PreparedText, session: Session) -> SearchData:
+    """Return the windows of a text: those of the weights vary in length, those of alpha do not, and go round without end."""
+    size, bptt = cfg.search.batch_size, text_space(cfg).bptt
+    keys = ("search.batch_size", "space.bptt")
+    for_weights, for_alphas = (
+        columns(tokens, size, bptt, keys=keys).to(session.device)
+        for tokens in prepared.search_splits(cfg.search.train_portion, fraction=cfg.search.data_fraction)
+    )
+    return SearchData(
+        batch_shape=(size, bptt),
+        train=Windows(for_weights, bptt, generator=stream(cfg.seed, "search weight windows")),
+        valid=Windows(for_alphas, bptt, is_endless=True),
+        held_out=Windows(for_alphas, bptt),
+    )
+
+
+def _images(cfg: Config, prepared: Prepared, session: Session) -> SearchData:
     policy = resolve_policy(prepared.spec, cfg.augment, cutout=cfg.search.cutout)
     size, place = cfg.search.batch_size, {"device": session.device, "num_workers": session.num_workers}
     for_weights, for_alphas = prepared.search_splits(cfg.search.train_portion, seed=cfg.seed, fraction=cfg.search.data_fraction)
@@ -96,7 +130,7 @@ def _data(cfg: Config, prepared: Prepared, session: Session) -> SearchData:
     return SearchData(batch_shape=shape, train=train, valid=Cycle(valid), held_out=Batches(for_alphas, size, shuffle=False, **place))  # type: ignore[arg-type]
 
 
-def _checkpoint(cfg: Config, session: Session, prepared: Prepared) -> Checkpoint:
+def _checkpoint(cfg: Config, session: Session, prepared: Prepared | PreparedText) -> Checkpoint:
     depends = cfg.model_dump(mode="json", include={"seed", "data", "augment", "space", "method", "search"})
     for key in ("memory", "memory_budget_mib"):  # they change no number: a search that ran out of memory goes on in lean mode
         del depends["search"][key]
@@ -120,8 +154,8 @@ def _save(result: SearchResult, stage: Stage) -> None:
         "search_train_acc": "train_acc",
         "search_train_loss": "train_loss",
     }
-    told = ("skip_share", f"parameterless_{main_cell(last)}", "collapsed", "rank_tau", "rank_rho")
-    alike = [key for key in last if key.startswith("entropy_") or key in told]
+    watched = ("skip_share", f"parameterless_{main_cell(last)}", "collapsed", "rank_tau", "rank_rho", "train_ppl", "valid_ppl")
+    alike = [key for key in last if key.startswith("entropy_") or key in watched]
     stage.metrics({**{key: last[name] for key, name in named.items()}, **{f"search_{key}": last[key] for key in alike}})
     stage.epochs(result.costs, prefix="search", total="search_epochs_s")
     if result.selection is not None:

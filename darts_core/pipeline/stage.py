@@ -16,7 +16,7 @@ import torch
 
 from darts_core import tracking
 from darts_core.components import load_params
-from darts_core.config import Config
+from darts_core.config import Config, TextConfig
 from darts_core.data import WorkerKilledError
 from darts_core.engine.loop import TrainingError
 from darts_core.hardware.facts import check_arch_supported, describe
@@ -69,7 +69,9 @@ class Stage:
     def provenance(self, *, data_hash: str, computed: Mapping[str, str] | None = None) -> None:
         """Write ``provenance.json``: device, versions, flags, seeds, hashes, processes, and what else says how it was ``computed``."""
         config_hash = hashlib.sha256(self.cfg.model_dump_json(exclude={"tracking"}).encode()).hexdigest()
-        seeds = {"seed": self.cfg.seed, "data.split_seed": self.cfg.data.split_seed}
+        seeds = {"seed": self.cfg.seed}
+        if not isinstance(self.cfg, TextConfig):  # a text is divided in its order
+            seeds["data.split_seed"] = self.cfg.data.split_seed
         record = provenance(self.session.device, seeds=seeds, data_hash=data_hash, config_hash=config_hash)
         record["computed"] = {"processes": self.session.processes, **(computed or {})}
         write_json(self.reports / "provenance.json", record)

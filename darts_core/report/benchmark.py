@@ -13,12 +13,12 @@ from darts_core.report import palette, style
 COLUMNS = ("network", "batch_size", "median_ms", "p90_ms", "throughput_img_s")
 
 
-def plot_benchmark(frame: pd.DataFrame, path: str | Path, *, device: str) -> Path:
+def plot_benchmark(frame: pd.DataFrame, path: str | Path, *, device: str, unit: str = "images") -> Path:
     """Draw latency (median, and up to the 90th percentile) and throughput against the batch size; return ``path``.
 
     ``frame`` has a row for each network and batch size with the columns network, batch_size, median_ms, p90_ms and throughput_img_s;
-    a row without a median (out of memory) is left out. ``device`` is named in the title. Raise ``ValueError`` where a column is missing
-    or nothing was measured.
+    a row without a median (out of memory) is left out. ``device`` is named in the title; ``unit`` is what goes through. Raise
+    ``ValueError`` where a column is missing or nothing was measured.
     """
     if missing := [column for column in COLUMNS if column not in frame]:
         raise ValueError(f"The benchmark: the columns {', '.join(COLUMNS)} expected. Missing {', '.join(missing)}.")
@@ -32,7 +32,7 @@ def plot_benchmark(frame: pd.DataFrame, path: str | Path, *, device: str) -> Pat
         latency = style.place(figure, left=0.8, top=1.05, width=3.2, height=height)
         throughput = style.place(figure, left=6.0, top=1.05, width=3.2, height=height)
         _panel(latency, measured, "median_ms", heading="Latency of a batch", unit="latency (ms)")
-        _panel(throughput, measured, "throughput_img_s", heading="Throughput", unit="images a second")
+        _panel(throughput, measured, "throughput_img_s", heading="Throughput", unit=f"{unit} a second")
         return style.save(figure, path)
 
 

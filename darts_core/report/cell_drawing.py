@@ -15,6 +15,7 @@ from darts_core.genotype import Cell, Genotype
 from darts_core.report import palette, style
 from darts_core.report.cell_layout import Box, Layout, Point, Wire, lay_out
 from darts_core.report.graph import OUTPUT, state_name, to_dot
+from darts_core.spaces.darts_rnn import NAME as RECURRENT_SPACE
 
 MARGIN, HEAD, FOOT = 0.22, 0.72, 0.46  # inches around the graph
 OP_SIZE, STATE_SIZE, INPUT_SIZE, INDEX_SIZE, LEGEND_SIZE = 9.5, 11.0, 13.0, 9.0, 8.5  # points
@@ -35,8 +36,10 @@ def draw_cell(genotype: Genotype, cell_type: str, folder: str | Path, stem: str)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     layout = lay_out(cell, label_width=label_width(cell))
-    title = CELL_TITLES[cell_type]
+    title = "Recurrent cell" if genotype.space == RECURRENT_SPACE else CELL_TITLES[cell_type]
     note = f"space {genotype.space}, rule {genotype.rule}"
+    if genotype.space == RECURRENT_SPACE:
+        note += "; k counts the tokens, c is the hidden state"
     if cell_type == "reduce":
         note += "; operations on the two inputs have stride 2"
     if cell_type == "layers":
@@ -168,7 +171,7 @@ def _indexed(axes: Axes, name: str, box: Box) -> None:
 
 def _families(cell: Cell) -> list[palette.Family]:
     used = {palette.family(edge.op) for _, edge in cell.edges}
-    return [family for family in palette.FAMILIES if family in used]
+    return [family for family in (*palette.RECURRENT, *palette.FAMILIES) if family in used]
 
 
 def _legend_width(family: palette.Family) -> float:

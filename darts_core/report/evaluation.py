@@ -11,6 +11,7 @@ from darts_core.engine.evaluation import Evaluation, NetworkScores
 from darts_core.metrics import ReliabilityBin
 from darts_core.report import palette, style
 from darts_core.report.confusion import plot_confusion
+from darts_core.report.marks import Mark, plot_marks
 
 
 def draw_evaluation(evaluation: Evaluation, folder: str | Path) -> list[Path]:
@@ -26,29 +27,15 @@ def draw_evaluation(evaluation: Evaluation, folder: str | Path) -> list[Path]:
 
 def plot_comparison(scores: Sequence[NetworkScores], path: str | Path) -> Path:
     """Draw each network's test accuracy with its 95 % Wilson interval, the first one in colour; return ``path``."""
-    names = [style.shorten(row.name, 24) for row in scores]
-    left = 0.2 + max(style.text_width(name, 9.5) for name in names) + 0.2
-    height = 0.4 * len(scores)
-    colours = palette.network_colours([row.name for row in scores])
-    with style.look():
-        figure = style.new_figure(left + 3.6 + 2.85, 1.05 + height + 0.6)
-        style.head(figure, "Test accuracy", note="top-1, with the 95 % Wilson interval over the test images")
-        axes = style.place(figure, left=left, top=1.0, width=3.6, height=height)
-        low, high = _accuracy_limits(scores)
-        for k, row in enumerate(scores):
-            colour = colours[row.name]
-            axes.plot([row.low, row.high], [k, k], color=colour, linewidth=4.5, alpha=0.35, solid_capstyle="butt")
-            axes.plot(row.top1, k, marker="o", markersize=7.5, color=colour, clip_on=False)
-            across, weight = axes.get_yaxis_transform(), "bold" if k == 0 else "normal"
-            axes.text(1.06, k, f"{row.top1:.2f} %", fontweight=weight, transform=across, va="center_baseline")
-            axes.text(1.29, k, f"{row.params_m:.3g} M parameters", color=palette.MUTED, transform=across, va="center_baseline")
-        axes.axvline(scores[0].top1, color=palette.BLUE, linewidth=0.9, linestyle=(0, (2, 2)), zorder=0)
-        axes.set(xlim=(low, high), ylim=(len(scores) - 0.5, -0.5), xlabel="test accuracy (%)")
-        axes.set_yticks(range(len(scores)), names)
-        axes.grid(visible=False, axis="y")
-        axes.spines["left"].set_visible(False)
-        axes.tick_params(axis="y", length=0, labelsize=9.5)
-        return style.save(figure, path)
+    rows = [Mark(row.name, row.top1, row.low, row.high, f"{row.top1:.2f} %", f"{row.params_m:.3g} M parameters") for row in scores]
+    return plot_marks(
+        rows,
+        path,
+        title="Test accuracy",
+        note="top-1, with the 95 % Wilson interval over the test images",
+        label="test accuracy (%)",
+        limits=_accuracy_limits(scores),
+    )
 
 
 def plot_reliability(bins: Sequence[ReliabilityBin], path: str | Path, *, ece: float) -> Path:

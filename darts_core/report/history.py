@@ -1,6 +1,7 @@
 """How training went: loss, accuracy and learning rate against the epoch, for one network or several over one another.
 
-A history is a table with the column ``epoch`` and any of train_loss, valid_loss, train_acc, valid_acc (percent), lr.
+A history is a table with the column ``epoch`` and any of train_loss, valid_loss, train_acc, valid_acc (percent), train_ppl,
+valid_ppl, lr.
 """
 
 from __future__ import annotations
@@ -11,18 +12,24 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from darts_core.report import palette, style
 from darts_core.report.curves import draw_curve, epoch_axis
 
-PANELS = (("loss", "loss", "cross entropy (nats)"), ("acc", "accuracy", "top-1 accuracy (%)"), ("lr", "learning rate", "learning rate"))
+PANELS = (
+    ("loss", "loss", "cross entropy (nats)"),
+    ("acc", "accuracy", "top-1 accuracy (%)"),
+    ("ppl", "perplexity", "perplexity"),
+    ("lr", "learning rate", "learning rate"),
+)
 SPLITS = (("train", palette.GREY), ("valid", palette.BLUE))
 
 
 def plot_history(history: pd.DataFrame, path: str | Path, *, title: str) -> Path:
-    """Draw one panel each for loss, accuracy and learning rate, as far as the table has them; return ``path``.
+    """Draw one panel each for loss, accuracy, perplexity and learning rate, as far as the table has them; return ``path``.
 
-    Training is grey, validation blue; the epoch of highest validation accuracy is ringed.
+    Training is grey, validation blue; the epoch of highest validation accuracy, or of lowest perplexity, is ringed.
     """
     _check(history, title)
     panels = [panel for panel in PANELS if _columns(history, panel[0])]
@@ -64,6 +71,8 @@ def plot_histories(histories: Mapping[str, pd.DataFrame], path: str | Path, *, t
         axes.set_ylim(bottom=floor)
         if column.endswith("acc"):
             _end_at_100(axes)
+        if column.endswith("ppl"):
+            _logarithmic(axes)
         style.end_labels(axes, ends)
         return style.save(figure, path)
 
@@ -92,22 +101,37 @@ def _panel(axes: Axes, history: pd.DataFrame, suffix: str, unit: str) -> None:
         return
     if suffix == "acc":
         _end_at_100(axes)
-    best = _best(history) if suffix == "acc" else None
+    if suffix == "ppl":
+        _logarithmic(axes)
+    best = _best(history, suffix)
     if best is not None:
         axes.plot(*best, marker="o", markersize=7, markerfacecolor="none", markeredgecolor=palette.BLUE, markeredgewidth=1.5, clip_on=False)
     style.end_labels(axes, ends)
 
 
-def _best(history: pd.DataFrame) -> tuple[float, float] | None:
-    if "valid_acc" not in history or not history["valid_acc"].notna().any():
+def _best(history: pd.DataFrame, suffix: str) -> tuple[float, float] | None:
+    column = f"valid_{suffix}"
+    if suffix not in ("acc", "ppl") or column not in history or not history[column].notna().any():
         return None
-    row = int(np.nanargmax(history["valid_acc"].to_numpy(dtype=float)))
-    return float(history["epoch"].iloc[row]), float(history["valid_acc"].iloc[row])
+    values = history[column].to_numpy(dtype=float)
+    row = int(np.nanargmax(values) if suffix == "acc" else np.nanargmin(values))
+    return float(history["epoch"].iloc[row]), float(history[column].iloc[row])
 
 
 def _best_note(history: pd.DataFrame) -> str:
-    best = _best(history)
-    return "" if best is None else f"highest validation accuracy {best[1]:.2f} % in epoch {best[0]:.0f}"
+    if (best := _best(history, "ppl")) is not None:
+        return f"lowest validation perplexity {best[1]:.2f} in epoch {best[0]:.0f}"
+    if (best := _best(history, "acc")) is not None:
+        return f"highest validation accuracy {best[1]:.2f} % in epoch {best[0]:.0f}"
+    return ""
+
+
+def _logarithmic(axes: Axes) -> None:
+    """A scale on which the first epochs and the last ones can be read."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
 
 
 def _end_at_100(axes: Axes) -> None:

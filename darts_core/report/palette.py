@@ -34,6 +34,10 @@ CONVOLUTION = Family("convolution", PURPLE)
 IDENTITY = Family("skip connection", GREY)
 ZERO = Family("zero", "#98a4af")
 OTHER = Family("other", INK)
+TANH = Family("tanh", BLUE)  # of recurrent cells, which hold none of the families above but identity
+RELU = Family("relu", ORANGE)
+SIGMOID = Family("sigmoid", GREEN)
+RECURRENT = (TANH, RELU, SIGMOID)
 FAMILIES = (SEPARABLE, DILATED, CONVOLUTION, POOLING, IDENTITY, ZERO, OTHER)
 
 _PREFIXES = (
@@ -44,6 +48,9 @@ _PREFIXES = (
     ("skip", IDENTITY),
     ("identity", IDENTITY),
     ("none", ZERO),
+    ("tanh", TANH),
+    ("relu", RELU),
+    ("sigmoid", SIGMOID),
 )
 _DASHES: tuple[str | tuple[float, tuple[float, ...]], ...] = ("solid", (0, (5, 1.6)), (0, (1.2, 1.4)), (0, (6, 1.5, 1.2, 1.5)))
 SERIES = (BLUE, ORANGE, GREEN, PURPLE, SKY, AMBER, INK)

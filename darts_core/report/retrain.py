@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 
 from darts_core.engine.lineup import SEARCHED
-from darts_core.engine.retrain import Trained
+from darts_core.engine.training import Trained
 from darts_core.report.history import plot_histories, plot_history
 
-VALID_COLUMNS = ("valid_loss", "valid_acc")
+VALID_COLUMNS = {"train_acc": ("valid_loss", "valid_acc")}  # where there are those, these are plotted
 
 
 def save_tables(trained: Mapping[str, Trained], folder: Path) -> None:
@@ -22,7 +22,7 @@ def save_tables(trained: Mapping[str, Trained], folder: Path) -> None:
     """
     for name, one in trained.items():
         table = pd.DataFrame(one.history)
-        absent = [column for column in VALID_COLUMNS if column not in table]
+        absent = [column for own in VALID_COLUMNS if own in table for column in VALID_COLUMNS[own] if column not in table]
         table.reindex(columns=[*table.columns, *absent]).to_csv(
             folder / ("history.csv" if name == SEARCHED else f"{name}.csv"), index=False, na_rep="nan"
         )
@@ -33,5 +33,5 @@ def draw_retraining(trained: Mapping[str, Trained], folder: Path) -> None:
     """Draw the searched network's history, and what all networks reached over their epochs."""
     histories = {name: pd.DataFrame(one.history) for name, one in trained.items()}
     plot_history(histories[SEARCHED], folder / "history.png", title="Retraining")
-    column = "valid_acc" if "valid_acc" in histories[SEARCHED] else "train_acc"
+    column = next(column for column in ("valid_ppl", "valid_acc", "train_acc") if column in histories[SEARCHED])
     plot_histories(histories, folder / "networks.png", title="All networks, one recipe", column=column)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pandas as pd
 
-from darts_core.engine.evaluation import NetworkScores
 from darts_core.genotype import Genotype
 from darts_core.report.style import shorten
 
 TERMINAL_WIDTH = 100
 COMPARISON_NOTE = "95 % Wilson: score interval. p-value: exact McNemar test against the searched network."
-_COLUMNS: tuple[tuple[str, Callable[[NetworkScores], str]], ...] = (
+LANGUAGE_NOTE = "95 %: bootstrap over windows of the text. ratio: perplexity by the searched network's, with its paired interval."
+Columns = Sequence[tuple[str, Callable[[Any], str]]]
+IMAGE_COLUMNS: Columns = (
     ("test acc. %", lambda row: f"{row.top1:.2f}"),
     ("95 % Wilson", lambda row: f"{row.low:.2f} to {row.high:.2f}"),
     ("top-5 %", lambda row: "" if row.top5 is None else f"{row.top5:.2f}"),
@@ -24,15 +26,25 @@ _COLUMNS: tuple[tuple[str, Callable[[NetworkScores], str]], ...] = (
 )
 
 
-def comparison_markdown(scores: Sequence[NetworkScores]) -> str:
-    """Return the comparison as a Markdown table, a row a network; columns that no network fills are left out."""
-    header, rows = _cells(scores)
+LANGUAGE_COLUMNS: Columns = (
+    ("test ppl", lambda row: f"{row.test_ppl:.2f}"),
+    ("95 %", lambda row: f"{row.low:.2f} to {row.high:.2f}"),
+    ("ratio", lambda row: "" if row.ratio is None else f"{row.ratio:.3f} ({row.ratio_low:.3f} to {row.ratio_high:.3f})"),
+    ("valid ppl", lambda row: f"{row.valid_ppl:.2f}"),
+    ("bits/char", lambda row: f"{row.test_bpc:.3f}"),
+    ("params M", lambda row: f"{row.params_m:.3f}"),
+)
+
+
+def comparison_markdown(scores: Sequence[Any], columns: Columns = IMAGE_COLUMNS) -> str:
+    """Return the comparison as a Markdown table, a row a network; of the ``columns`` those that no network fills are left out."""
+    header, rows = _cells(scores, columns)
     return markdown_table(["network", *header], [[row.name, *cells] for row, cells in zip(scores, rows)])
 
 
-def comparison_text(scores: Sequence[NetworkScores]) -> str:
+def comparison_text(scores: Sequence[Any], columns: Columns = IMAGE_COLUMNS) -> str:
     """Return the comparison as aligned lines of at most 100 characters; long names are cut."""
-    header, rows = _cells(scores)
+    header, rows = _cells(scores, columns)
     return text_table(["network", *header], [[row.name, *cells] for row, cells in zip(scores, rows)])
 
 
@@ -66,9 +78,9 @@ def operation_counts(genotype: Genotype) -> pd.DataFrame:
     return frame.sort_values(["total", "op"], ascending=[False, True], ignore_index=True)
 
 
-def _cells(scores: Sequence[NetworkScores]) -> tuple[list[str], list[list[str]]]:
+def _cells(scores: Sequence[Any], columns: Columns) -> tuple[list[str], list[list[str]]]:
     """The headings in use, and a list of texts for each network; what a network lacks is a dash."""
-    filled = [(heading, [text(row) for row in scores]) for heading, text in _COLUMNS]
+    filled = [(heading, [text(row) for row in scores]) for heading, text in columns]
     filled = [(heading, texts) for heading, texts in filled if any(texts)]
     return [heading for heading, _ in filled], [[texts[k] or "-" for _, texts in filled] for k in range(len(scores))]
 

@@ -21,19 +21,21 @@ from torch.optim import Optimizer
 from darts_core.registry import Registry
 from darts_core.supernet.supernet import Supernet
 
-Batch = tuple[Tensor, Tensor]
+Batch = tuple[Any, Tensor]
+"""What the supernet reads, images or a window of a text, and its targets."""
 Loss = Callable[[Tensor, Tensor], Tensor]
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
 class InnerStep:
-    """The weight step that the virtual weights anticipate."""
+    """The weight step that the virtual weights anticipate; ``grad_clip`` is the largest norm of its gradient, None: not clipped."""
 
     lr: float
     momentum: float
     weight_decay: float
     optimizer: Optimizer
+    grad_clip: float | None = None
 
 
 class ArchGradient(Protocol):
@@ -95,7 +97,8 @@ class Unrolled:
     """The reference's second order: the Hessian-vector product by a central difference on the training batch.
 
     The step of the difference is 0.01 / ||dL_valid/dw'||. On networks with ReLU or max pooling it is dominated by kinks and is no
-    approximation of ``exact``; the two are separate methods.
+    approximation of ``exact``; the two are separate methods. Where the virtual step is clipped, so is dL_valid/dw', and the difference is
+    scaled by the clip's ``max_norm / (norm + 1e-6)`` even where that is above 1 (quark0/darts, rnn/architect.py).
     """
 
     graphs = 1
@@ -107,10 +110,14 @@ class Unrolled:
         w, alphas = supernet.weights(), supernet.arch_parameters()
         with frozen(alphas):
             grads = torch.autograd.grad(loss(supernet(train[0]), train[1]), list(w.values()))
-        value, direct, vector = _gradients_at_virtual_weights(supernet, loss, grads, valid=valid, inner=inner)
-        epsilon = self.radius / torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(v) for v in vector]))
+        share = _clip_share(grads, inner.grad_clip)
+        held = supernet.held_virtually
+        value, direct, vector = _gradients_at_virtual_weights(supernet, loss, _clipped(grads, share), valid=valid, inner=inner, held=held)
+        vector = _clipped(vector, _clip_share(vector, inner.grad_clip))
+        epsilon = self.radius / _norm(vector)
         plus, minus = (self._shifted_grad(supernet, loss, w, vector, sign * epsilon, train) for sign in (1.0, -1.0))
-        set_grad(alphas, [d - inner.lr * (p - m) / (2.0 * epsilon) for d, p, m in zip(direct, plus, minus)])
+        scale = inner.lr if share is None else inner.lr * share  # the share counts above 1, too, as the reference has it
+        set_grad(alphas, [d - scale * (p - m) / (2.0 * epsilon) for d, p, m in zip(direct, plus, minus)])
         return value
 
     @staticmethod
@@ -137,6 +144,7 @@ class Exact:
         with supernet.differentiable_twice():
             train_loss = loss(supernet(train[0]), train[1])
             grads = torch.autograd.grad(train_loss, list(w.values()), create_graph=True)
+            grads = _clipped(grads, _clip_share(grads, inner.grad_clip))  # differentiated, too
         value, direct, vector = _gradients_at_virtual_weights(supernet, loss, grads, valid=valid, inner=inner)
         implicit = torch.autograd.grad(grads, alphas, grad_outputs=vector)
         set_grad(alphas, [d - inner.lr * i for d, i in zip(direct, implicit)])
@@ -157,12 +165,13 @@ def frozen(parameters: Iterable[Tensor]) -> Iterator[None]:
 
 
 def _gradients_at_virtual_weights(
-    supernet: Supernet, loss: Loss, grads: Sequence[Tensor], *, valid: Batch, inner: InnerStep
+    supernet: Supernet, loss: Loss, grads: Sequence[Tensor], *, valid: Batch, inner: InnerStep, held: frozenset[str] = frozenset()
 ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """Return the validation loss at w', and its gradients with respect to alpha and to w'."""
+    """Return the validation loss at w', and its gradients with respect to alpha and to w'; the weights ``held`` are those of w."""
     alphas = supernet.arch_parameters()
     with torch.no_grad():
         virtual = _virtual_weights(supernet.weights(), grads, inner)
+        virtual |= {name: p.clone() for name, p in supernet.weights().items() if name in held}
     leaves = {name: value.detach().requires_grad_() for name, value in virtual.items()}
 
     def gradients() -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -200,6 +209,19 @@ def _virtual_weights(w: Mapping[str, nn.Parameter], grads: Sequence[Tensor], inn
             step = step + inner.momentum * buffer
         virtual[name] = p - inner.lr * step
     return virtual
+
+
+def _norm(grads: Sequence[Tensor]) -> Tensor:
+    return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(grad) for grad in grads]))
+
+
+def _clip_share(grads: Sequence[Tensor], grad_clip: float | None) -> Tensor | None:
+    """Return ``grad_clip`` over the gradients' norm, more than 1 where they are not clipped; None where nothing is."""
+    return None if grad_clip is None else grad_clip / (_norm(grads) + 1e-6)
+
+
+def _clipped(grads: Sequence[Tensor], share: Tensor | None) -> tuple[Tensor, ...]:
+    return tuple(grads) if share is None else tuple(grad * share.clamp(max=1.0) for grad in grads)
 
 
 def set_grad(alphas: Sequence[nn.Parameter], grads: Sequence[Tensor]) -> None:

@@ -19,6 +19,7 @@ from darts_core.metrics import count_macs, count_parameters
 from darts_core.ops import OPS
 from darts_core.supernet.backend import Reference
 from darts_core.supernet.cell import SearchCell
+from darts_core.supernet.image import ImageSupernet
 from darts_core.supernet.supernet import Supernet
 
 Costs = Callable[[Supernet], Mapping[str, Tensor]]
@@ -92,6 +93,7 @@ class CountedCosts:
             for _, _, op in _candidates(trial):
                 op.register_forward_hook(lambda module, inputs, output: seen.update({module: inputs[0].shape}))
             with torch.no_grad(), trial.weighing({c: offer.mask(like) for c, offer in trial.offers.items()}):
+                assert isinstance(trial, ImageSupernet)
                 trial.eval()(like.new_empty(1, trial.in_channels, SIDE, SIDE))
         found = _zeros(trial)
         counts: dict[tuple[str, torch.Size], int] = {}
@@ -121,6 +123,7 @@ def _zeros(supernet: Supernet) -> dict[str, Tensor]:
 
 def _candidates(supernet: Supernet) -> list[tuple[str, tuple[int, int], nn.Module]]:
     """Return (cell type, (edge, operation), module) of every candidate of every cell."""
+    assert isinstance(supernet, ImageSupernet)  # search.method.check_space lets no other here
     found: list[tuple[str, tuple[int, int], nn.Module]] = []
     for cell_type, cell in zip(supernet.type_of_cell, supernet.cells):
         if cell_type is None or not isinstance(cell, SearchCell):

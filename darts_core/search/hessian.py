@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from darts_core.nets.dropout import Noise
 from darts_core.search.bilevel import Batch, Loss, frozen
 from darts_core.supernet.supernet import Supernet
 
@@ -21,6 +22,7 @@ def dominant_eigenvalue(
     """
     alphas = supernet.arch_parameters()
     buffers = [(buffer, buffer.clone()) for buffer in supernet.buffers()]
+    streams = [(noise, noise.get_extra_state()) for noise in supernet.modules() if isinstance(noise, Noise)]
     was_training = supernet.training
     supernet.train()
     try:
@@ -33,6 +35,8 @@ def dominant_eigenvalue(
         with torch.no_grad():
             for buffer, before in buffers:
                 buffer.copy_(before)
+        for noise, state in streams:
+            noise.set_extra_state(state)
 
 
 def _lanczos(gradient: Tensor, alphas: list[torch.nn.Parameter], *, generator: torch.Generator, iterations: int, tolerance: float) -> float:

@@ -12,19 +12,20 @@ from torch.optim import Optimizer
 
 from darts_core.config import SearchConfig
 from darts_core.search.bilevel import ARCH_GRADIENTS, ArchGradient, Exact, FirstOrder, Still, Unrolled
+from darts_core.search.costs import ExpectedCost, check_costs
 from darts_core.search.curvature import AdaptiveDecay
 from darts_core.search.derive import DeriveRule, strongest_edges
 from darts_core.search.missed import MostMissed
 from darts_core.search.penalties import Penalty
 from darts_core.search.perturb import Perturbation
-from darts_core.search.phases import Phase, spans
+from darts_core.search.phases import Phase, check_phases, spans
 from darts_core.search.ranges import at_least, in_range
 from darts_core.search.reinforce import Reinforce
 from darts_core.search.relax import softmax_edges
 from darts_core.search.select import Selection
-from darts_core.search.stop import StableRanking, StopRule
+from darts_core.search.stop import SkipLimit, StableRanking, StopRule
 from darts_core.search.temperature import Schedule
-from darts_core.spaces.space import CellSpace
+from darts_core.spaces.space import CellSpace, Space
 from darts_core.supernet.mixed import MixedOp, dense
 from darts_core.supernet.offer import EdgePrimitives
 from darts_core.supernet.policy import Joint
@@ -34,9 +35,9 @@ from darts_core.supernet.supernet import EdgeRelaxation, Relaxation, Supernet
 ArchOptimizer = Callable[[Iterable[nn.Parameter], float, float], Optimizer]
 
 
-def adam(alphas: Iterable[nn.Parameter], lr: float, weight_decay: float) -> Optimizer:
-    """Return Adam with the reference's betas (0.5, 0.999)."""
-    return torch.optim.Adam(alphas, lr=lr, betas=(0.5, 0.999), weight_decay=weight_decay)
+def adam(alphas: Iterable[nn.Parameter], lr: float, weight_decay: float, *, betas: tuple[float, float] = (0.5, 0.999)) -> Optimizer:
+    """Return Adam with the reference's betas, which are those of images unless others are given."""
+    return torch.optim.Adam(alphas, lr=lr, betas=betas, weight_decay=weight_decay)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +102,7 @@ class Method:
 
     def supernet(
         self,
-        space: CellSpace,
+        space: Space,
         *,
         in_channels: int,
         num_classes: int,
@@ -113,19 +114,16 @@ class Method:
 
         ``phase`` (from 0) says how deep and wide it is, ``edge_primitives`` what the phases before it have left on each edge.
         """
-        supernet = (
-            self.phases[phase]
-            .space(space, edge_primitives)
-            .supernet(
-                in_channels=in_channels,
-                num_classes=num_classes,
-                relax=self.relax,
-                mixed=self.mixed,
-                generator=generator,
-                relax_edges=self.relax_edges,
-                channel_proportion=self.proportion(phase),
-                auxiliary_skips=self.auxiliary_skip is not None,
-            )
+        searched = self.phases[phase].space(space, edge_primitives) if isinstance(space, CellSpace) else space
+        supernet = searched.supernet(
+            in_channels=in_channels,
+            num_classes=num_classes,
+            relax=self.relax,
+            mixed=self.mixed,
+            generator=generator,
+            relax_edges=self.relax_edges,
+            channel_proportion=self.proportion(phase),
+            auxiliary_skips=self.auxiliary_skip is not None,
         )
         if self.drops_skips:
             supernet.add_skip_dropout(generator)
@@ -259,3 +257,21 @@ def check_warmup(method: Method, cfg: SearchConfig) -> None:
             f"search.epochs must be more than method.warmup_epochs, {method.warmup_epochs}, in which alpha stands still{where}: "
             f"raise it, or lower method.warmup_epochs. Got {cfg.epochs}."
         )
+
+
+def check_space(method: Method, space: Space) -> None:
+    """Raise ``ValueError`` where ``space`` does not suit a phase of the method, its operations have no cost, or it cannot have a part."""
+    if isinstance(space, CellSpace):
+        check_phases(method.phases, space)
+        check_costs(method.penalties, space.primitives)
+        return
+    for key, is_there in (
+        ("name: a method of one phase", method.phases != (Phase(),)),
+        ("channel_proportion: 1", method.channel_proportion != 1),
+        ("name: a method without auxiliary skip connections", method.auxiliary_skip is not None),
+        ("name: a method that counts no skip connections", any(isinstance(rule, SkipLimit) for rule in method.stop)),
+        ("drop_path_prob: 0, for recurrent cells have no paths to drop,", method.drop_path_prob != 0.0),
+        ("resource or latency_ms: null", any(isinstance(each, ExpectedCost) for each in method.penalties)),
+    ):
+        if is_there:
+            raise ValueError(f"method.{key} expected with space.name: {space.name}.")

@@ -10,7 +10,7 @@ import torch
 
 from darts_core.genotype import Cell, Edge, Genotype
 from darts_core.search.select import Evaluate, Tune
-from darts_core.spaces.space import CellSpace
+from darts_core.spaces.space import Space
 from darts_core.supernet.kept import Kept
 from darts_core.supernet.policy import cheapest
 from darts_core.supernet.supernet import Supernet
@@ -36,7 +36,7 @@ class MostMissed:
     batches: int | None = None
 
     def __call__(
-        self, supernet: Supernet, space: CellSpace, *, evaluate: Evaluate, tune: Tune, generator: torch.Generator
+        self, supernet: Supernet, space: Space, *, evaluate: Evaluate, tune: Tune, generator: torch.Generator
     ) -> tuple[Genotype, float]:
         """Return the genotype and the accuracy, percent, that the supernet has when nothing else is left of it."""
         edges, types = len(space.shape.sources), supernet.cell_types
@@ -60,7 +60,7 @@ class MostMissed:
 class _Decide:
     """The two kinds of decisions."""
 
-    def __init__(self, supernet: Supernet, space: CellSpace, evaluate: Evaluate) -> None:
+    def __init__(self, supernet: Supernet, space: Space, evaluate: Evaluate) -> None:
         self.supernet = supernet
         self.space = space
         self.evaluate = evaluate
@@ -113,7 +113,7 @@ def _lock_step(cell_types: Sequence[str], places: Sequence[int], generator: torc
     return [{cell_type: places[order[turn]] for cell_type, order in zip(cell_types, orders)} for turn in range(len(places))]
 
 
-def _cell(kept: Kept, supernet: Supernet, space: CellSpace) -> Cell:
+def _cell(kept: Kept, supernet: Supernet, space: Space) -> Cell:
     chosen: dict[int, list[Edge]] = {dst: [] for dst in range(space.shape.inputs, space.shape.inputs + space.shape.nodes)}
     for edge, (src, dst) in enumerate(space.shape.sources):
         if edge not in kept.cut:

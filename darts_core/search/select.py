@@ -10,7 +10,7 @@ import torch
 
 from darts_core.genotype import Genotype
 from darts_core.search.derive import strongest_edges
-from darts_core.spaces.space import CellSpace
+from darts_core.spaces.space import Space
 from darts_core.supernet.supernet import Supernet
 
 Evaluate = Callable[[], float]
@@ -33,7 +33,7 @@ class Selection(Protocol):
         ...
 
     def __call__(  # noqa: D102
-        self, supernet: Supernet, space: CellSpace, *, evaluate: Evaluate, tune: Tune, generator: torch.Generator
+        self, supernet: Supernet, space: Space, *, evaluate: Evaluate, tune: Tune, generator: torch.Generator
     ) -> tuple[Genotype, float]: ...
 
 
@@ -45,7 +45,7 @@ class BestOfRandom:
     batches: int
 
     def __call__(
-        self, supernet: Supernet, space: CellSpace, *, evaluate: Evaluate, tune: Tune, generator: torch.Generator
+        self, supernet: Supernet, space: Space, *, evaluate: Evaluate, tune: Tune, generator: torch.Generator
     ) -> tuple[Genotype, float]:
         """Return the genotype and its accuracy, percent; nothing is tuned."""
         return best([space.random_genotype(generator) for _ in range(self.samples)], supernet, evaluate)
@@ -59,7 +59,7 @@ class BestOfDrawn:
     batches: int
 
     def __call__(
-        self, supernet: Supernet, space: CellSpace, *, evaluate: Evaluate, tune: Tune, generator: torch.Generator
+        self, supernet: Supernet, space: Space, *, evaluate: Evaluate, tune: Tune, generator: torch.Generator
     ) -> tuple[Genotype, float]:
         """Return the genotype and its accuracy, percent; nothing is tuned."""
         genotypes = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,9 +16,10 @@ from darts_core.config import SearchConfig
 from darts_core.ops.drawn import drawn_modules, redraw
 from darts_core.runtime.optim import sgd
 from darts_core.search.bilevel import Batch, InnerStep, frozen
-from darts_core.search.method import Method
+from darts_core.search.method import Method, adam
 from darts_core.search.phases import span_of
 from darts_core.supernet.carry import carry_optimizers
+from darts_core.supernet.image import ImageSupernet
 from darts_core.supernet.supernet import Supernet
 
 
@@ -46,7 +48,8 @@ class Bilevel:
         self.w_optimizer = sgd(self.w, lr=cfg.lr, momentum=cfg.momentum, weight_decay=decay)
         remembers = isinstance(method.arch_gradient, nn.Module)
         self.arch_gradient = copy.deepcopy(method.arch_gradient) if remembers else method.arch_gradient
-        self.arch_optimizer = method.arch_optimizer(supernet.arch_parameters(), cfg.arch_lr, cfg.arch_weight_decay)
+        arch_optimizer = partial(adam, betas=supernet.arch_betas) if method.arch_optimizer is adam else method.arch_optimizer
+        self.arch_optimizer = arch_optimizer(supernet.arch_parameters(), cfg.arch_lr, cfg.arch_weight_decay)
         self.generator = torch.Generator().manual_seed(0) if generator is None else generator
         self.drawn = drawn_modules(supernet)
         self.progress = 0.0
@@ -100,7 +103,13 @@ class Bilevel:
 
         Return the validation loss, without penalties.
         """
-        inner = InnerStep(lr=lr, momentum=self.cfg.momentum, weight_decay=self.weight_decay, optimizer=self.w_optimizer)
+        inner = InnerStep(
+            lr=lr * self.supernet.lr_scale(train[0]),
+            momentum=self.cfg.momentum,
+            weight_decay=self.weight_decay,
+            optimizer=self.w_optimizer,
+            grad_clip=(self.cfg.grad_clip or None) if self.supernet.clips_virtual_step else None,
+        )
         loss = self.arch_gradient(self.supernet, F.cross_entropy, train=train, valid=valid, inner=inner)
         if self.method.penalties:
             alphas = self.supernet.arch_parameters()
@@ -115,14 +124,15 @@ class Bilevel:
     def weight_step(self, train: Batch, *, lr: float) -> WeightStep:
         """Move the weights by their clipped gradient on ``train``; alpha stands still and takes no part in the norm."""
         with frozen(self.supernet.arch_parameters()), self._perturbed(train), self._dropping(train):
-            logits = self.supernet(train[0])
+            logits, penalty = self.supernet.regularised(train[0])
             loss = F.cross_entropy(logits, train[1])
+            total = loss if penalty is None else loss + penalty
             # What a sampled path leaves out has no gradient, and so stands still.
-            for p, grad in zip(self.w, torch.autograd.grad(loss, self.w, allow_unused=True)):
+            for p, grad in zip(self.w, torch.autograd.grad(total, self.w, allow_unused=True)):
                 p.grad = grad
         norm = torch.nn.utils.clip_grad_norm_(self.w, self.cfg.grad_clip or float("inf"))
         for group in self.w_optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * self.supernet.lr_scale(train[0])
         self.w_optimizer.step()
         self.w_optimizer.zero_grad()
         redraw(self.drawn)
@@ -138,6 +148,7 @@ class Bilevel:
         prob = self.method.drop_path_prob * self.progress
         if prob == 0.0:
             return nullcontext()
+        assert isinstance(self.supernet, ImageSupernet)  # check_space lets no other here
         sizes = (len(self.supernet.cells), len(self.supernet.shape.sources), len(train[1]))
         kept = torch.rand(sizes, generator=self.generator) < 1.0 - prob
         return self.supernet.dropping(kept.to(train[0]) / (1.0 - prob))

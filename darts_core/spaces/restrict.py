@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from darts_core.registry import suggest
-from darts_core.spaces.space import CellSpace
+from darts_core.spaces.space import Space
 
 Edges = dict[str, tuple[str, ...]]
 
 
-def restricted(space: CellSpace, *, edges: Edges | None = None) -> CellSpace:
+def restricted(space: Space, *, edges: Edges | None = None) -> Space:
     """Return ``space`` with these candidates on these edges, an option of every space of cells.
 
     ``edges`` maps ``source-destination``, or ``cell/source-destination`` for the cells of one type, to operations that stand there
@@ -48,7 +48,7 @@ def restricted(space: CellSpace, *, edges: Edges | None = None) -> CellSpace:
     return replace(space, shape=replace(space.shape, reads=reads), edge_primitives=left)
 
 
-def _check_edge(space: CellSpace, name: str, cell_type: str, edge: str) -> None:
+def _check_edge(space: Space, name: str, cell_type: str, edge: str) -> None:
     if edge not in space.edge_names:
         raise ValueError(f"space.edges: no edge is called '{edge}'{suggest(edge, space.edge_names)}. Known: {', '.join(space.edge_names)}.")
     if cell_type and cell_type not in space.cell_types:

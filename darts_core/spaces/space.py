@@ -1,4 +1,4 @@
-"""A cell space: supernet, discrete network, random genotypes and the check that a genotype belongs."""
+"""A space of cells: random genotypes and the check that a genotype belongs; for images supernet and discrete network, too."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations, islice
+from typing import Any, ClassVar
 
 import torch
 
@@ -14,7 +15,8 @@ from darts_core.nets.network import Network
 from darts_core.nets.skeleton import CellName, DartsFrame, Frame, Stem
 from darts_core.ops import OPS
 from darts_core.ops.drop_path import DropPath
-from darts_core.registry import suggest
+from darts_core.registry import Registry, suggest
+from darts_core.supernet.image import ImageSupernet
 from darts_core.supernet.mixed import MixedOp
 from darts_core.supernet.offer import EdgePrimitives, Offer, offers
 from darts_core.supernet.shape import CellShape
@@ -22,39 +24,32 @@ from darts_core.supernet.supernet import EdgeRelaxation, Relaxation, Supernet
 
 
 @dataclass(frozen=True, kw_only=True)
-class CellSpace:
-    """Cells of the types ``cell_types``, all of one ``shape``, on the skeleton of ``frame``.
+class Space:
+    """Cells of the types ``cell_types``, all of one ``shape``; subclasses know the networks that are made of them.
 
-    ``primitives`` may stand on every edge, or of them those that ``edge_primitives`` names for each; ``init_channels``, ``layers`` and
-    ``stem`` size the supernet. ``spell`` writes a genotype as the tables of a benchmark do, where there is one. ``widths`` are the channels
-    of cells that ``init_channels`` does not set.
+    ``primitives``, which are among ``ops``, may stand on every edge, or of them those that ``edge_primitives`` names for each. ``spell``
+    writes a genotype as the tables of a benchmark do, where there is one.
     """
 
     name: str
     primitives: tuple[str, ...]
     shape: CellShape
     cell_types: tuple[str, ...]
-    frame: Frame
-    init_channels: int
-    layers: int
-    stem: Stem
     spell: Callable[[Genotype], str] | None = None
-    widths: tuple[int, ...] = ()
     edge_primitives: EdgePrimitives | None = None
+    ops: ClassVar[Registry[Any]] = OPS
 
     def __post_init__(self) -> None:
         for primitive in self.primitives:
-            if primitive not in OPS:
-                known = ", ".join(OPS.names())
-                raise ValueError(f"space.primitives: no operation is called '{primitive}'{suggest(primitive, OPS)}. Known: {known}.")
+            if primitive not in self.ops:
+                known = ", ".join(self.ops.names())
+                raise ValueError(f"space.primitives: no operation is called '{primitive}'{suggest(primitive, self.ops)}. Known: {known}.")
         if len(set(self.primitives)) != len(self.primitives):
             raise ValueError(f"space.primitives names an operation twice: {list(self.primitives)}.")
         if not set(self.primitives) - {"none"}:
             raise ValueError(f"space.primitives must hold an operation beside 'none'. Got {list(self.primitives)}.")
-        for key, value in (("nodes", self.shape.nodes), ("init_channels", self.init_channels)):
-            if value < 1:
-                raise ValueError(f"space.{key} must be at least 1. Got {value}.")
-        self.frame.check(layers=self.layers, stem=self.stem, auxiliary=False, section="space")
+        if self.shape.nodes < 1:
+            raise ValueError(f"space.nodes must be at least 1. Got {self.shape.nodes}.")
         for cell_type, offer in self.offers().items():
             for name, own in zip(self.edge_names, offer.names):
                 if not self.shape.may_be_none and own == ("none",):
@@ -63,42 +58,6 @@ class CellSpace:
     def offers(self) -> dict[str, Offer]:
         """Return which operations each edge of each cell type offers."""
         return offers(self.cell_types, self.primitives, self.edge_primitives, edges=len(self.shape.sources))
-
-    def frame_of(self, cells: Sequence[CellName] | None) -> Frame:
-        """Return the skeleton of the discrete network: of ``cells``, where ``retrain.cells`` names them, else as the space has it."""
-        if cells is None:
-            return self.frame
-        if not isinstance(self.frame, DartsFrame):
-            raise ValueError(f"retrain.cells must be null with space.name: {self.name}, whose cells follow from it. Got {list(cells)}.")
-        if "reduction" in cells and "reduce" not in self.cell_types:
-            raise ValueError(f"retrain.cells may name normal cells alone, for space.cells has no reduction. Got {list(cells)}.")
-        return DartsFrame(tuple(cells), "retrain.cells")
-
-    def check_network(
-        self,
-        *,
-        init_channels: int,
-        layers: int,
-        stem: Stem,
-        auxiliary: bool,
-        drop_path_prob: float,
-        cells: Sequence[CellName] | None = None,
-    ) -> None:
-        """Raise ``ValueError`` that names a key of ``retrain`` where there is no such discrete network, or none that can be trained."""
-        frame = self.frame_of(cells)
-        frame.check(layers=layers, stem=stem, auxiliary=auxiliary, section="retrain")
-        if drop_path_prob and LAYERS in self.cell_types:
-            raise ValueError(
-                f"retrain.drop_path_prob must be 0 in a chain of layers: beside a dropped path nothing goes on. Got {drop_path_prob:g}."
-            )
-        with torch.device("meta"):
-            width = dict.fromkeys(self.cell_types, len(self.shape.concat))
-            frame.build(in_channels=1, init_channels=init_channels, layers=layers, stem=stem, width=width)
-
-    @property
-    def edge_names(self) -> list[str]:
-        """The relaxed cell's edges as ``source-destination``, in the order of the rows of alpha."""
-        return [f"{src}-{dst}" for src, dst in self.shape.sources]
 
     def supernet(
         self,
@@ -113,51 +72,12 @@ class CellSpace:
         auxiliary_skips: bool = False,
     ) -> Supernet:
         """Return the relaxed network; alpha is drawn from ``generator``, the weights from torch's default one."""
-        return Supernet(
-            self.primitives,
-            shape=self.shape,
-            init_channels=self.init_channels,
-            layers=self.layers,
-            stem=self.stem,
-            in_channels=in_channels,
-            num_classes=num_classes,
-            relax=relax,
-            mixed=mixed,
-            generator=generator,
-            relax_edges=relax_edges,
-            channel_proportion=channel_proportion,
-            auxiliary_skips=auxiliary_skips,
-            cell_types=self.cell_types,
-            frame=self.frame,
-            edge_primitives=self.edge_primitives,
-        )
+        raise NotImplementedError
 
-    def network(
-        self,
-        genotype: Genotype,
-        *,
-        in_channels: int,
-        num_classes: int,
-        init_channels: int,
-        layers: int,
-        stem: Stem = "cifar",
-        auxiliary: bool = False,
-        drop_path: DropPath | None = None,
-        cells: Sequence[CellName] | None = None,
-    ) -> Network:
-        """Return the discrete network of ``genotype``."""
-        self.check(genotype)
-        return Network(
-            genotype,
-            in_channels=in_channels,
-            num_classes=num_classes,
-            init_channels=init_channels,
-            layers=layers,
-            stem=stem,
-            auxiliary=auxiliary,
-            drop_path=drop_path,
-            frame=self.frame_of(cells),
-        )
+    @property
+    def edge_names(self) -> list[str]:
+        """The relaxed cell's edges as ``source-destination``, in the order of the rows of alpha."""
+        return [f"{src}-{dst}" for src, dst in self.shape.sources]
 
     def check(self, genotype: Genotype) -> None:
         """Raise ``GenotypeError`` where a genotype is of another space or names an operation that does not exist.
@@ -172,10 +92,10 @@ class CellSpace:
         for cell_type, cell in genotype.cells.items():
             self._check_cell(cell_type, cell)
             for state, edge in cell.edges:
-                if edge.op not in OPS:
-                    known = ", ".join(OPS.names())
+                if edge.op not in self.ops:
+                    known = ", ".join(self.ops.names())
                     raise GenotypeError(
-                        f"{cell_type} cell, node {state}: unknown operation '{edge.op}'{suggest(edge.op, OPS)}. Known: {known}."
+                        f"{cell_type} cell, node {state}: unknown operation '{edge.op}'{suggest(edge.op, self.ops)}. Known: {known}."
                     )
 
     def _check_cell(self, cell_type: str, cell: Cell) -> None:
@@ -223,3 +143,113 @@ class CellSpace:
             kept = count if self.shape.kept_edges is None else min(count, self.shape.kept_edges)
             found *= sum(math.prod(chosen) for chosen in combinations(ops, kept))
         return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellSpace(Space):
+    """Cells for images, on the skeleton of ``frame``; ``init_channels``, ``layers`` and ``stem`` size the supernet.
+
+    ``widths`` are the channels of cells that ``init_channels`` does not set.
+    """
+
+    frame: Frame
+    init_channels: int
+    layers: int
+    stem: Stem
+    widths: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.init_channels < 1:
+            raise ValueError(f"space.init_channels must be at least 1. Got {self.init_channels}.")
+        self.frame.check(layers=self.layers, stem=self.stem, auxiliary=False, section="space")
+
+    def frame_of(self, cells: Sequence[CellName] | None) -> Frame:
+        """Return the skeleton of the discrete network: of ``cells``, where ``retrain.cells`` names them, else as the space has it."""
+        if cells is None:
+            return self.frame
+        if not isinstance(self.frame, DartsFrame):
+            raise ValueError(f"retrain.cells must be null with space.name: {self.name}, whose cells follow from it. Got {list(cells)}.")
+        if "reduction" in cells and "reduce" not in self.cell_types:
+            raise ValueError(f"retrain.cells may name normal cells alone, for space.cells has no reduction. Got {list(cells)}.")
+        return DartsFrame(tuple(cells), "retrain.cells")
+
+    def check_network(
+        self,
+        *,
+        init_channels: int,
+        layers: int,
+        stem: Stem,
+        auxiliary: bool,
+        drop_path_prob: float,
+        cells: Sequence[CellName] | None = None,
+    ) -> None:
+        """Raise ``ValueError`` that names a key of ``retrain`` where there is no such discrete network, or none that can be trained."""
+        frame = self.frame_of(cells)
+        frame.check(layers=layers, stem=stem, auxiliary=auxiliary, section="retrain")
+        if drop_path_prob and LAYERS in self.cell_types:
+            raise ValueError(
+                f"retrain.drop_path_prob must be 0 in a chain of layers: beside a dropped path nothing goes on. Got {drop_path_prob:g}."
+            )
+        with torch.device("meta"):
+            width = dict.fromkeys(self.cell_types, len(self.shape.concat))
+            frame.build(in_channels=1, init_channels=init_channels, layers=layers, stem=stem, width=width)
+
+    def supernet(
+        self,
+        *,
+        in_channels: int,
+        num_classes: int,
+        relax: Relaxation,
+        mixed: MixedOp,
+        generator: torch.Generator,
+        relax_edges: EdgeRelaxation | None = None,
+        channel_proportion: int = 1,
+        auxiliary_skips: bool = False,
+    ) -> ImageSupernet:
+        """Return the relaxed network; alpha is drawn from ``generator``, the weights from torch's default one."""
+        return ImageSupernet(
+            self.primitives,
+            shape=self.shape,
+            init_channels=self.init_channels,
+            layers=self.layers,
+            stem=self.stem,
+            in_channels=in_channels,
+            num_classes=num_classes,
+            relax=relax,
+            mixed=mixed,
+            generator=generator,
+            relax_edges=relax_edges,
+            channel_proportion=channel_proportion,
+            auxiliary_skips=auxiliary_skips,
+            cell_types=self.cell_types,
+            frame=self.frame,
+            edge_primitives=self.edge_primitives,
+        )
+
+    def network(
+        self,
+        genotype: Genotype,
+        *,
+        in_channels: int,
+        num_classes: int,
+        init_channels: int,
+        layers: int,
+        stem: Stem = "cifar",
+        auxiliary: bool = False,
+        drop_path: DropPath | None = None,
+        cells: Sequence[CellName] | None = None,
+    ) -> Network:
+        """Return the discrete network of ``genotype``."""
+        self.check(genotype)
+        return Network(
+            genotype,
+            in_channels=in_channels,
+            num_classes=num_classes,
+            init_channels=init_channels,
+            layers=layers,
+            stem=stem,
+            auxiliary=auxiliary,
+            drop_path=drop_path,
+            frame=self.frame_of(cells),
+        )

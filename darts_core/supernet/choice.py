@@ -159,12 +159,9 @@ def _one_pass(
     supernet: Supernet, backend: Backend, device: torch.device, *, dtype: torch.dtype, size: tuple[int, int], batch: int = _BATCH
 ) -> dict[str, dict[str, Tensor]]:
     trial = copy.deepcopy(supernet).to(dtype).train()
-    trial.use(backend, device, is_lean=True)
-    generator = torch.Generator().manual_seed(_SEED)
-    channels, classes = trial.in_channels, trial.classifier.out_features
-    images = torch.randn(batch, channels, *size, dtype=torch.float64, generator=generator).to(dtype)
-    labels = torch.randint(classes, (batch,), generator=generator)
-    loss = F.cross_entropy(trial(images.to(device, memory_format=backend.memory_format(device))), labels.to(device))
+    trial.use(backend, device, is_lean=trial.can_be_lean)
+    inputs, targets = trial.sample(batch, size=size, dtype=dtype, device=device, generator=torch.Generator().manual_seed(_SEED))
+    loss = F.cross_entropy(trial(inputs), targets)
     loss.backward()
     return {
         "loss": {"loss": loss.detach()},

@@ -13,7 +13,7 @@ MIB = 2**20
 PEAK_OVER_SAVED = 1.3  # gradients in flight and a workspace come on top of what is saved; measured ratios are in docs/LOG.md
 
 
-def estimate_peak_mib(supernet: Supernet, batch_shape: tuple[int, int, int, int], *, graphs: int = 1) -> float:
+def estimate_peak_mib(supernet: Supernet, batch_shape: tuple[int, ...], *, graphs: int = 1) -> float:
     """Return about how many MiB a step of ``supernet`` needs for a batch (B, C, H, W) in memory mode normal, weights left out.
 
     ``graphs`` is how many forward passes the step keeps at once. Nothing is computed: the pass runs on torch's meta device.

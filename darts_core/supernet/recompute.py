@@ -30,11 +30,11 @@ class BatchNormsStandStill(AbstractContextManager[None]):
 
     def __init__(self, *modules: nn.Module) -> None:
         self._modules = modules
-        self._before: list[tuple[nn.BatchNorm2d, float | None, Tensor]] = []
+        self._before: list[tuple[nn.BatchNorm1d | nn.BatchNorm2d, float | None, Tensor]] = []
 
     def __enter__(self) -> None:
         for bn in (part for module in self._modules for part in module.modules()):
-            if isinstance(bn, nn.BatchNorm2d) and bn.num_batches_tracked is not None:
+            if isinstance(bn, nn.BatchNorm1d | nn.BatchNorm2d) and bn.num_batches_tracked is not None:
                 self._before.append((bn, bn.momentum, bn.num_batches_tracked.clone()))
                 bn.momentum = 0.0
 

@@ -1,25 +1,22 @@
-"""The network in which every edge is a mixture of candidate operations (Liu et al., ICLR 2019, arXiv:1806.09055)."""
+"""What every relaxed network has: architecture parameters, what a relaxation makes of them, and weights apart from both."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from functools import cached_property, partial
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from darts_core.genotype import CELL_TYPES, Genotype
-from darts_core.nets.skeleton import CellPlan, DartsFrame, Frame, Stem, pooled
+from darts_core.genotype import Genotype
 from darts_core.supernet.arch import ArchParameters
 from darts_core.supernet.backend import Backend, Reference
-from darts_core.supernet.cell import SearchCell
 from darts_core.supernet.kept import Kept
-from darts_core.supernet.mixed import MixedOp
 from darts_core.supernet.offer import EdgePrimitives, offers
 from darts_core.supernet.policy import Drawn, Joint, Policy, one_path
 from darts_core.supernet.pruned import Pruned
-from darts_core.supernet.recompute import recomputed
 from darts_core.supernet.sampled import Sampled, Weights
 from darts_core.supernet.shape import CellShape
 from darts_core.supernet.skip_dropout import SkipDropout
@@ -30,19 +27,25 @@ EdgeRelaxation = Callable[[Tensor, Sequence[int]], Tensor]
 
 
 class Supernet(nn.Module):
-    """Stem, cells of mixed operations, classifier. BatchNorm is affine outside the cells only.
+    """The architecture of a network in which every edge is a mixture of candidate operations; subclasses add the network.
 
-    ``cell_types`` are those of the cells that ``frame`` sets, all of one ``shape``. ``relax`` turns ``alpha_EO`` into weights, ``mixed``
-    says how an edge spends them; with ``relax_edges`` there is a ``beta_E`` for each cell type, too. Candidates see one of
-    ``channel_proportion`` channels. Images from 8 to 224 pixels, odd sizes too. With ``auxiliary_skips`` every edge has a skip connection
-    more, outside alpha, weighed by the scalar ``auxiliary_weight`` (DARTS-, arXiv:2009.01027), which the search lets decay. Where not all
-    ``primitives`` stand on every edge, ``edge_primitives`` names those of each; ``offers`` says so of every cell type.
-    ``use`` chooses how it is computed; until then it is the published forward.
+    ``cell_types`` are those of its cells, all of one ``shape``. ``relax`` turns ``alpha_EO`` into weights; with ``relax_edges`` there is a
+    ``beta_E`` for each cell type, too. Where not all ``primitives`` stand on every edge, ``edge_primitives`` names those of each;
+    ``offers`` says so of every cell type. ``use`` chooses how it is computed; until then it is the published forward.
     """
 
+    arch_betas: tuple[float, float] = (0.5, 0.999)
+    """Those of the reference's Adam for alpha."""
+    clips_virtual_step = False
+    """Whether the virtual step of the second order is clipped as the weight step is; the reference does so for texts alone."""
+    held_virtually: frozenset[str] = frozenset()
+    """Weights that the virtual step of the finite difference leaves where they are, because the reference's does."""
+    backends: tuple[str, ...] = ("reference", "eager", "native", "compiled")
+    can_be_lean = True
+    auxiliary_weight: Tensor | None
+    skip_dropout: SkipDropout | None = None
     _imposed: Mapping[str, Weights] | None = None
     _kept: Mapping[str, Kept] | None = None
-    _paths: Tensor | None = None
     _is_path = False
     is_lean = False
 
@@ -51,66 +54,31 @@ class Supernet(nn.Module):
         primitives: Sequence[str],
         *,
         shape: CellShape,
-        init_channels: int,
-        layers: int,
-        stem: Stem,
-        in_channels: int,
-        num_classes: int,
+        cell_types: Sequence[str],
         relax: Relaxation,
-        mixed: MixedOp,
         generator: torch.Generator,
         relax_edges: EdgeRelaxation | None = None,
-        channel_proportion: int = 1,
-        auxiliary_skips: bool = False,
-        cell_types: Sequence[str] = CELL_TYPES,
-        frame: Frame | None = None,
         edge_primitives: EdgePrimitives | None = None,
     ) -> None:
         super().__init__()
         self.primitives = tuple(primitives)
         self.shape = shape
         self.cell_types = tuple(cell_types)
-        self.in_channels = in_channels
         self.relax_edges = relax_edges
         self.offers = offers(self.cell_types, self.primitives, edge_primitives, edges=len(shape.sources))
         self.arch = ArchParameters(self._alpha_shapes(has_alphas=not isinstance(relax, Joint)), generator=generator)
         self.relax = self._own(relax, generator)
-        frame = DartsFrame() if frame is None else frame
-        width = dict.fromkeys(self.cell_types, len(shape.concat))
-        skeleton = frame.build(in_channels=in_channels, init_channels=init_channels, layers=layers, stem=stem, width=width)
-        self.stem = skeleton.stem
-        cell = partial(SearchCell, self.primitives, shape, mixed=mixed, channel_proportion=channel_proportion)
-        self.cells = nn.ModuleList(
-            cell(plan, edges=self.offers[plan.cell_type].names) if isinstance(plan, CellPlan) else plan.build() for plan in skeleton.plans
-        )
-        self.type_of_cell = [plan.cell_type if isinstance(plan, CellPlan) else None for plan in skeleton.plans]
-        self.fits_inputs = all(plan.fits_inputs for plan in skeleton.plans if isinstance(plan, CellPlan))
-        self.head = skeleton.head
-        self.classifier = nn.Linear(skeleton.channels, num_classes)
-        self._add_auxiliary_skips(auxiliary_skips)  # last, so that all other weights are drawn alike without them
-        self.skip_dropout: SkipDropout | None = None
         self.pruned: Pruned | None = None
         self.backend: Backend = Reference()
-        self.backend.prepare(self, torch.device("cpu"))
 
     def _alpha_shapes(self, *, has_alphas: bool) -> dict[str, tuple[int, ...]]:
         shapes = {name: own for offer in self.offers.values() for name, own in offer.shapes.items() if has_alphas}
         beta = () if self.relax_edges is None else self.cell_types
         return {**shapes, **{_of_edges(cell_type): (len(self.shape.sources),) for cell_type in beta}}
 
-    def _add_auxiliary_skips(self, wanted: bool) -> None:
-        self.auxiliary_weight: Tensor | None
-        self.register_buffer("auxiliary_weight", torch.ones(()) if wanted else None)
-        for cell in self.cells if wanted else ():
-            if isinstance(cell, SearchCell):
-                cell.add_auxiliary_skips()
-
     def add_skip_dropout(self, generator: torch.Generator) -> None:
         """Let the skip connections of all cells leave values out at the rate ``skip_dropout.rate``; masks are seeded from ``generator``."""
-        self.skip_dropout = SkipDropout().fresh(generator)
-        for cell in self.cells:
-            if isinstance(cell, SearchCell):
-                cell.add_skip_dropout()
+        raise NotImplementedError
 
     def use(self, backend: Backend, device: torch.device, *, is_lean: bool = False) -> None:
         """Move to ``device`` and compute by ``backend``; ``is_lean`` keeps less for the backward pass and computes the rest again."""
@@ -119,34 +87,35 @@ class Supernet(nn.Module):
         backend.prepare(self, device)
         self.to(device).to(memory_format=backend.memory_format(device))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map images (B, C_in, H, W) to logits (B, K)."""
+    def sample(
+        self, batch: int, *, size: tuple[int, int], dtype: torch.dtype, device: torch.device, generator: torch.Generator
+    ) -> tuple[Any, Tensor]:
+        """Return a random batch and its targets, to check a backend by; ``size`` is that of images, (H, W)."""
+        raise NotImplementedError
+
+    def metrics(self, row: Mapping[str, Any]) -> dict[str, float]:
+        """Return what else is to be logged of an epoch, from its losses in ``row``."""
+        return {}
+
+    def regularised(self, inputs: Any) -> tuple[Tensor, Tensor | None]:
+        """Return the logits of a weight step, and what is added to their loss, if anything is."""
+        return self(inputs), None
+
+    def lr_scale(self, inputs: Any) -> float:
+        """Return what the learning rate is multiplied by for a batch."""
+        return 1.0
+
+    def dropping(self, scale_CEB: Tensor) -> AbstractContextManager[None]:
+        """Within, whatever each edge of each cell adds but the state as it is, is multiplied by a number for each image of the batch."""
+        raise NotImplementedError
+
+    def _spent(self) -> Mapping[str, Weights]:
+        """Return the weights of this forward pass, of each cell type."""
         weights = self._imposed or self._relaxed()
         for kept in (None if self.pruned is None or self._is_path else self.pruned.kept, self._kept):
             if kept is not None:
                 weights = {cell_type: kept[cell_type].of(each) for cell_type, each in weights.items()}
-        given = {cell_type: (each.spent(), self._edges(cell_type, each.edge_E)) for cell_type, each in weights.items()}
-        states = self._enter(self.stem(x))
-        is_lean = self.is_lean and torch.is_grad_enabled()
-        rate, seed = (0.0, 0) if self.skip_dropout is None else self.skip_dropout.draw()
-        forgetful = self.backend.forgetting_edges() if is_lean else None
-        is_forgotten = is_lean and forgetful is None  # cells as wholes
-        for number, (cell_type, cell) in enumerate(zip(self.type_of_cell, self.cells), start=1):
-            if cell_type is None:
-                states = [recomputed([cell], cell, states[-1]) if is_lean else cell(states[-1])]
-                continue
-            compute = partial(
-                cell,
-                backend=forgetful or self.backend,
-                is_last=number == len(self.cells),
-                active=weights[cell_type].active,
-                auxiliary=self.auxiliary_weight,
-                dropout=(rate, seed + number * len(self.shape.sources)),
-                paths=None if self._paths is None else self._paths[number - 1],
-            )
-            inputs = (states, *given[cell_type])
-            states = [*states[1:], recomputed([cell], compute, *inputs) if is_forgotten else compute(*inputs)]
-        return self.classifier(pooled(self.head(states[-1])))
+        return weights
 
     def _own(self, relax: Relaxation, generator: torch.Generator) -> Relaxation:
         if isinstance(relax, Joint):
@@ -181,15 +150,6 @@ class Supernet(nn.Module):
             self._kept = before
 
     @contextmanager
-    def dropping(self, scale_CEB: Tensor) -> Iterator[None]:
-        """Within, whatever each edge of each cell adds but the state as it is, is multiplied by a number for each image of the batch."""
-        before, self._paths = self._paths, scale_CEB
-        try:
-            yield
-        finally:
-            self._paths = before
-
-    @contextmanager
     def only(self, genotype: Genotype) -> Iterator[None]:
         """Within, forward passes compute the operations of ``genotype`` alone, each with weight 1, pruned ones, too."""
         before, self._is_path = self._is_path, True
@@ -202,7 +162,7 @@ class Supernet(nn.Module):
     def path(self, genotype: Genotype, cell_type: str) -> Weights:
         """Return 1 for the operation on each edge of a genotype's cell; edges that it lacks weigh nothing, by the cheapest operation."""
         chosen = {(edge.src, dst): self.primitives.index(edge.op) for dst, edge in genotype.cell(cell_type).edges}
-        return one_path(chosen, offer=self.offers[cell_type], shape=self.shape, like=self.classifier.weight)
+        return one_path(chosen, offer=self.offers[cell_type], shape=self.shape, like=next(iter(self.weights().values())))
 
     def start_pruning(self) -> None:
         """Keep account of operations that are not computed any more: none so far."""
@@ -213,12 +173,6 @@ class Supernet(nn.Module):
             return scale_E
         edge_E = self.relax_edges(self.arch.get(_of_edges(cell_type)), self.shape.fan_in)
         return edge_E if scale_E is None else edge_E * scale_E
-
-    def _enter(self, states: Sequence[Tensor]) -> list[Tensor]:
-        if not self.fits_inputs:
-            return list(states)
-        entered = {id(s): self.backend.enter(s) for s in states}
-        return [entered[id(s)] for s in states]
 
     @contextmanager
     def differentiable_twice(self) -> Iterator[None]:

@@ -8,20 +8,30 @@ import pytest
 import torch
 
 from darts_core.config import SearchConfig
+from darts_core.data.windows import Window
 from darts_core.genotype import Genotype
 from darts_core.methods import METHODS
+from darts_core.nets.dropout import Dropout
 from darts_core.search.bilevel import Exact, FirstOrder, Unrolled
 from darts_core.search.reinforce import Reinforce
 from darts_core.search.steps import Bilevel
 from darts_core.spaces import SPACES
+from darts_core.spaces.darts_rnn import RecurrentSpace
 
 NEEDED = {("proxyless", "reward"): {"arch_gradient": "reinforce"}}  # what a choice has no effect without
-SMALL = {"init_channels": 4, "layers": 3, "nodes": 2, "search_space": str(Path(__file__).with_name("two_layers.json"))}
+SMALL = {
+    "init_channels": 4,
+    "layers": 3,
+    "nodes": 2,
+    "hidden": 6,
+    "search_space": str(Path(__file__).with_name("two_layers.json")),
+}
 SMALLER = {"s1": {"nodes": 1}}
-
+CLASSES = 4
 
 SAME_SKELETON = ("darts_wide", "s1", "s2", "s3", "s4")  # as darts_cnn, whose every option is crossed with every method
 OTHER_WORDS = ("darts_wide", "s2", "s3", "s4")  # and the same edges, with other operations
+FOR_IMAGES = {"pc_darts", "darts_minus", "darts_plus", "p_darts"}  # tests/unit/spaces/test_darts_rnn.py has what they are told
 
 
 def choices(registry, name):
@@ -55,6 +65,7 @@ CASES = [
     for s in (choices(SPACES, space) if space not in SAME_SKELETON else [{}])
     if (not m or not s) and combines(method, m)
     if space not in OTHER_WORDS or (method == "darts" and not m)
+    if space != "darts_rnn" or (method not in FOR_IMAGES and not {"resource"} & {*m})
 ]
 
 
@@ -63,24 +74,37 @@ def build_space(name, options):
     return SPACES.build(name, {**small, **SMALLER.get(name, {}), **options})
 
 
-def batch(number):
+def batch(number, space):
     generator = torch.Generator().manual_seed(number)
-    return torch.randn(6, 3, 16, 16, generator=generator), torch.randint(4, (6,), generator=generator)
+    if isinstance(space, RecurrentSpace):
+        tokens = torch.randint(CLASSES, (7, 3), generator=generator)
+        return Window(tokens[:-1]), tokens[1:].flatten()
+    return torch.randn(6, 3, 16, 16, generator=generator), torch.randint(CLASSES, (6,), generator=generator)
+
+
+def discrete(genotype, space):
+    """The network of a genotype, and what it makes of a batch."""
+    if isinstance(space, RecurrentSpace):
+        network = space.network(genotype, num_tokens=CLASSES, width=4, dropout=Dropout(), generator=torch.Generator())
+        return network, network(batch(0, space)[0].tokens_TB, network.first_state(3)).logits_NV
+    network = space.network(genotype, in_channels=3, num_classes=CLASSES, init_channels=2, layers=space.layers)
+    return network, network(batch(0, space)[0])
 
 
 @pytest.mark.parametrize(("method", "method_options", "space", "space_options"), CASES)
 def test_three_steps_and_a_genotype(method, method_options, space, space_options):
     torch.manual_seed(0)
     method, space = METHODS.build(method, method_options), build_space(space, space_options)
-    supernet = method.supernet(space, in_channels=3, num_classes=4, generator=torch.Generator().manual_seed(0))
+    channels = CLASSES if isinstance(space, RecurrentSpace) else 3
+    supernet = method.supernet(space, in_channels=channels, num_classes=CLASSES, generator=torch.Generator().manual_seed(0))
     steps = Bilevel(supernet, method, SearchConfig())
     alphas, weights = supernet.arch_parameters(), list(supernet.weights().values())
     felt = []
     for number in range(3):
         if not method.is_still(method.warmup_epochs):
-            felt.append(check_arch_step(steps, number, alphas, weights))
+            felt.append(check_arch_step(steps, number, alphas, weights, space))
         before = [p.detach().clone() for p in alphas], [p.detach().clone() for p in weights]
-        taken = steps.weight_step(batch(number), lr=0.025)
+        taken = steps.weight_step(batch(number, space), lr=0.025)
         assert taken.loss.isfinite()
         assert taken.grad_norm.isfinite()
         assert all(torch.equal(old, p) for old, p in zip(before[0], alphas)), "the weight step moves no alpha"
@@ -95,13 +119,13 @@ def test_three_steps_and_a_genotype(method, method_options, space, space_options
     )
 
 
-def check_arch_step(steps, number, alphas, weights):
+def check_arch_step(steps, number, alphas, weights, space):
     before = [p.detach().clone() for p in alphas], [p.detach().clone() for p in weights]
     gradients = []
     hook = steps.arch_optimizer.register_step_pre_hook(
         lambda optimizer, args, kwargs, seen=gradients: seen.extend(alpha.grad for alpha in alphas)
     )
-    loss = steps.arch_step(train=batch(number), valid=batch(number + 10), lr=0.025)
+    loss = steps.arch_step(train=batch(number, space), valid=batch(number + 10, space), lr=0.025)
     hook.remove()
     assert loss.isfinite()
     assert all(grad is not None and grad.isfinite().all() for grad in gradients)
@@ -114,8 +138,8 @@ def check_genotype(genotype, space):
     space.check(genotype)
     assert Genotype.from_dict(json.loads(json.dumps(genotype.to_dict()))) == genotype
     assert space.shape.may_be_none or all(edge.op != "none" for cell in genotype.cells.values() for _, edge in cell.edges)
-    network = space.network(genotype, in_channels=3, num_classes=4, init_channels=2, layers=space.layers)
-    network(batch(0)[0]).logsumexp(1).sum().backward()
+    network, logits = discrete(genotype, space)
+    logits.logsumexp(1).sum().backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
 
 

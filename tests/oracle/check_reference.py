@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from tests.oracle.reference import CHECKS
+from tests.oracle import recurrent, reference
 
 
 def main(arguments: list[str]) -> int:
@@ -18,7 +18,7 @@ def main(arguments: list[str]) -> int:
         return 2
     torch.set_num_threads(1)
     passed = failed = 0
-    for title, check in CHECKS.items():
+    for title, check in {**reference.CHECKS, **recurrent.CHECKS}.items():
         outcomes = list(check(Path(arguments[0])))
         faults = [(name, fault) for name, fault in outcomes if fault is not None]
         passed += len(outcomes) - len(faults)

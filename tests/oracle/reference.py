@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from darts_core.config import SearchConfig
-from darts_core.genotype import Genotype, published
+from darts_core.genotype import published
 from darts_core.methods import METHODS
 from darts_core.metrics import count_macs, count_parameters
 from darts_core.nets.network import Network
@@ -20,27 +20,13 @@ from darts_core.search.steps import Bilevel
 from darts_core.spaces import SPACES
 from darts_core.spaces.darts_cnn import DARTS_PRIMITIVES
 from darts_core.supernet.backend import Backend, Compiled, Eager, Native, Reference
+from darts_core.supernet.image import ImageSupernet
 from darts_core.supernet.shape import CellShape
 from darts_core.supernet.supernet import Supernet
+from tests.oracle.comparison import Outcome, compare, pairs
 
-TOLERANCE = 1e-9
 DARTS_SHAPE = CellShape(nodes=4)
 PARTIAL_NAMES = {"normal": "alphas_normal", "reduce": "alphas_reduce", "normal_edges": "betas_normal", "reduce_edges": "betas_reduce"}
-Outcome = tuple[str, str | None]
-
-
-def relative_error(ours: torch.Tensor, theirs: torch.Tensor) -> float:
-    """Largest difference over the largest magnitude of the reference (absolute where that is 0)."""
-    scale = float(theirs.abs().max()) or 1.0
-    return float((ours.detach() - theirs).abs().max()) / scale
-
-
-def compare(name: str, ours: Mapping[str, torch.Tensor], theirs: Mapping[str, torch.Tensor]) -> Outcome:
-    if missing := sorted(set(theirs) - set(ours)):
-        return name, f"missing: {missing[:3]}"
-    worst = max(theirs, key=lambda key: relative_error(ours[key], theirs[key]))
-    error = relative_error(ours[worst], theirs[worst])
-    return name, None if error <= TOLERANCE else f"{worst}: relative error {error:.2e}, at most {TOLERANCE:.0e} expected"
 
 
 def ways() -> list[tuple[Backend, bool]]:
@@ -169,10 +155,6 @@ def _take_step(supernet: Supernet, bilevel: Bilevel, step: Mapping[str, torch.Te
     return {**seen, "train_loss": taken.loss, "grad_norm": taken.grad_norm}
 
 
-def pairs(genotype: Genotype, cell_type: str) -> list[list[object]]:
-    return [[edge.op, edge.src] for _, edge in genotype.cell(cell_type).edges]
-
-
 def genotypes(root: Path) -> Iterator[Outcome]:
     data = json.loads((root / "darts_cnn_genotypes.json").read_text())
     for k, case in enumerate(data["cases"]):
@@ -228,7 +210,7 @@ def parameter_counts(root: Path) -> Iterator[Outcome]:
         sizes = {"channels": row["init_channels"], "layers": row["layers"], "classes": row["num_classes"]}
         if row["network"] == "search":
             with torch.device("meta"):
-                supernet = Supernet(
+                supernet = ImageSupernet(
                     DARTS_PRIMITIVES,
                     shape=DARTS_SHAPE,
                     init_channels=sizes["channels"],

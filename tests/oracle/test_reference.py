@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.oracle.reference import CHECKS
+from tests.oracle import recurrent, reference
 
+CHECKS = {**reference.CHECKS, **recurrent.CHECKS}
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
 # Building and counting all published networks takes minutes: here the first few.
 FIRST = {"params_and_macs.json": 12, "darts_param_counts.json": 16}

@@ -5,7 +5,7 @@ import torch
 
 from darts_core.config import RetrainConfig
 from darts_core.engine.lineup import Entrant, Sizes, lineup, save_network, saved_networks
-from darts_core.engine.retrain import Trained
+from darts_core.engine.training import Trained
 from darts_core.genotype import GenotypeError, published
 from darts_core.spaces.darts_cnn import darts_cnn
 
@@ -58,7 +58,7 @@ def test_a_saved_network_comes_back(tmp_path, number):
         assert not built.training
         assert torch.equal(built(x), network.eval()(x))
     described = json.loads((tmp_path / one.name / "network.json").read_text())
-    assert (described["best_epoch"], described["last_epoch"], described["schema_version"]) == (1, 2, 1)
+    assert (described["best_epoch"], described["last_epoch"], described["schema_version"]) == (1, 2, 2)
 
 
 def test_baselines_and_cells_take_the_images_as_they_are():
@@ -79,8 +79,8 @@ def test_another_schema_or_a_broken_genotype_is_refused(tmp_path):
     save_network(tmp_path / "searched", one, SIZES, trained(one.build(SPACE, SIZES)))
     path = tmp_path / "searched" / "network.json"
     described = json.loads(path.read_text())
-    path.write_text(json.dumps({**described, "schema_version": 2}))
-    with pytest.raises(ValueError, match=r"network.json: schema_version 1 expected. Got 2. Run: dvc repro -f retrain"):
+    path.write_text(json.dumps({**described, "schema_version": 1}))
+    with pytest.raises(ValueError, match=r"network.json: schema_version 2 expected. Got 1. Run: dvc repro -f retrain"):
         saved_networks(tmp_path)
     described["genotype"]["cells"]["normal"]["nodes"][0][0]["src"] = 7
     path.write_text(json.dumps(described))

@@ -135,8 +135,8 @@ class TestBestEpoch:
         scores = [(1.0, 50.0), (0.9, 70.0), (0.5, 70.0), (0.5, 70.0), (0.1, 60.0)]
         trained = self.rows(monkeypatch, images, scores)
         assert trained.best_epoch == 3
-        assert trained.valid_acc("best") == 70.0
-        assert trained.valid_acc("last") == 60.0
+        assert trained.value("valid_acc", "best") == 70.0
+        assert trained.value("valid_acc", "last") == 60.0
         assert any(not torch.equal(trained.best[key], trained.last[key]) for key in trained.best)
 
     def test_its_weights_are_those_of_that_epoch(self, monkeypatch, images):
@@ -159,7 +159,7 @@ class TestBestEpoch:
         trained = run(images, has_valid=False)
         assert trained.best_epoch == 4
         assert all(torch.equal(trained.best[key], trained.last[key]) for key in trained.last)
-        assert trained.valid_acc("best") is None
+        assert trained.value("valid_acc", "best") is None
         assert "valid_acc" not in trained.history[0]
 
 

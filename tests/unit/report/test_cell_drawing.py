@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -66,8 +67,7 @@ def test_the_png_is_white_and_legible(parallel, tmp_path, png_size):
 
 def test_every_operation_fits_its_label():
     for name in published_names():
-        for cell_type in ("normal", "reduce"):
-            cell = published(name).cell(cell_type)
+        for cell in published(name).cells.values():
             assert all(style.text_width(edge.op, OP_SIZE) + 0.2 <= label_width(cell) for _, edge in cell.edges)
 
 
@@ -98,3 +98,10 @@ def test_drawing_needs_no_pyplot():
     modules = "alphas, benchmark, cell_drawing, confusion, history"
     code = f"import sys; from darts_core.report import {modules}; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_recurrent_cell_is_called_so_and_its_activations_have_colours(tmp_path):
+    _, _, dot = draw_cell(published("DARTS_RNN_V2"), "normal", tmp_path, "cell")
+    text = dot.read_text(encoding="utf-8")
+    assert 'label="Recurrent cell"' in text
+    assert {palette.family(op).colour for op in ("tanh", "relu", "sigmoid", "identity")} <= set(re.findall(r"#[0-9a-f]{6}", text))

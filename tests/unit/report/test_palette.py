@@ -17,7 +17,11 @@ from darts_core.report import palette
         ("conv_7x1_1x7", palette.CONVOLUTION),
         ("nor_conv_3x3", palette.CONVOLUTION),
         ("none", palette.ZERO),
-        ("tanh", palette.OTHER),
+        ("tanh", palette.TANH),
+        ("relu", palette.RELU),
+        ("sigmoid", palette.SIGMOID),
+        ("identity", palette.IDENTITY),
+        ("softplus", palette.OTHER),
     ],
 )
 def test_an_operation_belongs_to_its_family(op, family):

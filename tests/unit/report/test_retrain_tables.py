@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from darts_core.engine.retrain import Trained
+from darts_core.engine.training import Trained
 from darts_core.report.retrain import save_tables
 
 

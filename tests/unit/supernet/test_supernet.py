@@ -6,10 +6,10 @@ from darts_core.metrics import count_parameters
 from darts_core.search.relax import softmax
 from darts_core.spaces import SPACES
 from darts_core.spaces.darts_cnn import DARTS_PRIMITIVES
+from darts_core.supernet.image import ImageSupernet
 from darts_core.supernet.mixed import dense
 from darts_core.supernet.sampled import Weights
 from darts_core.supernet.shape import CellShape
-from darts_core.supernet.supernet import Supernet
 
 
 def build(*, seed=0, primitives=("none", "max_pool_3x3", "skip_connect", "sep_conv_3x3"), nodes=2, **options):
@@ -23,7 +23,7 @@ def build(*, seed=0, primitives=("none", "max_pool_3x3", "skip_connect", "sep_co
         "num_classes": 5,
         **options,
     }
-    return Supernet(primitives, relax=softmax, mixed=dense, generator=torch.Generator().manual_seed(seed), **sizes)
+    return ImageSupernet(primitives, relax=softmax, mixed=dense, generator=torch.Generator().manual_seed(seed), **sizes)
 
 
 @pytest.mark.parametrize("stem", ["cifar", "imagenet"])

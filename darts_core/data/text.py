@@ -1,0 +1,75 @@
+"""What a text data set hands over: documents of lines, and how they become tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from darts_core.data.vocabulary import Unit
+
+Document: TypeAlias = Sequence[str]  # its lines, without their ends
+Tokenise: TypeAlias = Callable[[str], list[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectedText:
+    """A text before it is divided. ``parts`` maps "train", and "valid" and "test" where the text has them, to documents.
+
+    Where one of these is missing, it is taken from the end of each training document: ``data.valid_fraction`` of the lines, and
+    ``test_fraction``. ``source`` is what messages call the text.
+    """
+
+    parts: Mapping[str, Sequence[Document]]
+    test_fraction: float | None
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextSource:
+    """A registered text: how it is collected into an empty folder's neighbourhood, and the choices that were made for it.
+
+    ``vocabulary_size`` None keeps all tokens that occur ``min_count`` times in the training text. With ``reference_split`` the
+    architecture parameters move by the validation text, as in the paper.
+    """
+
+    collect: Callable[[Path], CollectedText]
+    tokenise: Tokenise
+    unit: Unit
+    vocabulary_size: int | None
+    min_count: int
+    reference_split: bool
+
+    def __post_init__(self) -> None:
+        if self.vocabulary_size is not None and self.vocabulary_size < 3:
+            raise ValueError(f"data.vocabulary_size must be at least 3, or null for no limit. Got {self.vocabulary_size}.")
+        if self.min_count < 1:
+            raise ValueError(f"data.min_count must be at least 1. Got {self.min_count}.")
+
+
+def read_lines(path: Path, *, encoding: str, key: str = "data.root") -> list[str]:
+    """Return the lines of a text file that are not blank, stripped.
+
+    Raise ``ValueError`` that names ``key`` and the file where it cannot be read, is empty, is binary or is of another encoding.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{key}: {path} cannot be read ({error.strerror or error}). Give a text file, or a folder of them.") from None
+    try:
+        text = data.decode(encoding)
+    except LookupError:
+        raise ValueError(f"data.encoding: no encoding is called '{encoding}'. Expected one that Python knows, such as utf-8.") from None
+    except UnicodeDecodeError as error:
+        kind = "binary, or not" if b"\0" in data[:4096] else "not"
+        raise ValueError(
+            f"{key}: {path} is {kind} {encoding} text (byte {error.start}). Save it as {encoding}, or set data.encoding."
+        ) from None
+    if "\0" in text:
+        raise ValueError(f"{key}: {path} is binary (it holds zero bytes). Expected plain text.")
+    lines = [line.strip() for line in text.removeprefix("\ufeff").splitlines()]
+    lines = [line for line in lines if line]
+    if not lines:
+        raise ValueError(f"{key}: {path} is empty. Expected plain text.")
+    return lines

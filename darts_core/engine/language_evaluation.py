@@ -1,0 +1,151 @@
+"""The one look at the test text: every language model's perplexity on it, as numbers, CSV and JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from darts_core.config import TextEvaluateConfig
+from darts_core.data import TextSpec
+from darts_core.data.windows import Window
+from darts_core.engine.evaluation import RANDOM_PREFIX, SEARCHED, write_rows
+from darts_core.metrics import bootstrap_perplexity, bootstrap_perplexity_ratio, count_parameters, perplexity
+from darts_core.nets.language_model import LanguageModel
+
+Text = Iterable[tuple[Window, Tensor]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageScores:
+    """One row of the comparison.
+
+    ``low`` to ``high`` is the 95 % interval of ``test_ppl`` by resampling windows, ``test_bpc`` in bits a character, ``nll`` in nats a
+    token. ``ratio`` is this network's test perplexity by that of the searched one, with its paired interval; None for that itself.
+    """
+
+    name: str
+    test_ppl: float
+    low: float
+    high: float
+    test_bpc: float
+    nll: float
+    valid_ppl: float
+    params_m: float
+    ratio: float | None
+    ratio_low: float | None
+    ratio_high: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageEvaluation:
+    """The result of ``evaluate``. ``scores`` starts with the searched network.
+
+    ``vs_random`` is by how many percent its test perplexity lies below the mean of the random cells' (None without any).
+    """
+
+    scores: tuple[LanguageScores, ...]
+    vs_random: float | None
+
+    def metrics(self) -> dict[str, float]:
+        """Return the flat content of ``metrics.json``: ``test_*`` for the searched network, ``<network>_*`` for the others."""
+        own = self.scores[0]
+        values: dict[str, float | None] = {
+            "test_ppl": own.test_ppl,
+            "test_ppl_low": own.low,
+            "test_ppl_high": own.high,
+            "test_bpc": own.test_bpc,
+            "test_nll": own.nll,
+            "valid_ppl": own.valid_ppl,
+            "vs_random": self.vs_random,
+            "params_m": own.params_m,
+        }
+        for other in self.scores[1:]:
+            values |= {
+                f"{other.name}_test_ppl": other.test_ppl,
+                f"{other.name}_valid_ppl": other.valid_ppl,
+                f"{other.name}_ppl_ratio": other.ratio,
+                f"{other.name}_params_m": other.params_m,
+            }
+        return {key: value for key, value in values.items() if value is not None}
+
+    def save(self, folder: Path) -> None:
+        """Write metrics.json and comparison.csv; make the folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "metrics.json").write_text(json.dumps(self.metrics(), indent=2) + "\n", encoding="utf-8")
+        names = [f.name for f in fields(LanguageScores)]
+        write_rows(folder / "comparison.csv", names, ([getattr(row, name) for name in names] for row in self.scores))
+
+
+def evaluate_language(
+    networks: Mapping[str, LanguageModel], test: Text, valid: Text, *, spec: TextSpec, cfg: TextEvaluateConfig, seed: int
+) -> LanguageEvaluation:
+    """Read the test and the validation text with every network, each on the device where it is, and compare them.
+
+    Both yield windows in order, anew in every iteration. ``networks`` maps names to networks, one of them called ``searched``; those
+    called ``random_*`` are the random cells. Every bootstrap is drawn anew from ``seed``. Raise ``ValueError`` where there is no
+    ``searched`` network, or where one gives something other than finite numbers; the message names it.
+    """
+    if SEARCHED not in networks:
+        raise ValueError(f"evaluate: a network called '{SEARCHED}' is needed. Got {sorted(networks)}. Run the stage retrain first.")
+    order = [SEARCHED, *(name for name in networks if name != SEARCHED)]
+    read = {name: window_losses(networks[name], test, name=name) for name in order}
+    own = read[SEARCHED][0]
+    scores = []
+    for name in order:
+        nll_W, count_W = read[name]
+        valid_W, valid_count_W = window_losses(networks[name], valid, name=name)
+        nll = float(nll_W.sum() / count_W.sum())
+        draw = {"num_samples": cfg.bootstrap_samples}
+        interval = bootstrap_perplexity(nll_W, count_W, generator=np.random.default_rng(seed), **draw)
+        paired = None
+        if name != SEARCHED:
+            paired = bootstrap_perplexity_ratio(nll_W, own, count_W, generator=np.random.default_rng(seed), **draw)
+        scores.append(
+            LanguageScores(
+                name=name,
+                test_ppl=perplexity(nll),
+                low=interval.low,
+                high=interval.high,
+                test_bpc=spec.bits_per_character(nll, "test"),
+                nll=nll,
+                valid_ppl=perplexity(float(valid_W.sum() / valid_count_W.sum())),
+                params_m=count_parameters(networks[name]) / 1e6,
+                ratio=None if paired is None else float(np.exp((nll_W - own).sum() / count_W.sum())),
+                ratio_low=None if paired is None else paired.low,
+                ratio_high=None if paired is None else paired.high,
+            )
+        )
+    return LanguageEvaluation(scores=tuple(scores), vs_random=_vs_random(scores))
+
+
+@torch.inference_mode()
+def window_losses(network: LanguageModel, text: Text, *, name: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """Return the summed nats of each window and column of ``text``, and their numbers of tokens, in evaluation mode."""
+    network.eval()
+    sums, counts = [], []
+    for window, target_N in text:
+        length, batch = window.tokens_TB.shape
+        state_SBD = network.first_state(batch) if window.state_SBD is None else window.state_SBD
+        out = network(window.tokens_TB, state_SBD)
+        window.next_state = out.state_SBD
+        nll_TB = F.cross_entropy(out.logits_NV.double(), target_N, reduction="none").view(length, batch)
+        sums.append(nll_TB.sum(0).cpu().numpy())
+        counts.append(np.full(batch, length, dtype=np.int64))
+    nll_W = np.concatenate(sums)
+    if not np.isfinite(nll_W).all():
+        raise ValueError(f"Network '{name}': its predictions must be finite numbers. Lower retrain.lr and retrain it.")
+    return nll_W, np.concatenate(counts)
+
+
+def _vs_random(scores: Sequence[LanguageScores]) -> float | None:
+    random = [row.test_ppl for row in scores if row.name.startswith(RANDOM_PREFIX)]
+    mean = sum(random) / len(random) if random else 0.0
+    return 100.0 * (mean - scores[0].test_ppl) / mean if random else None

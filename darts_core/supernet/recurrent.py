@@ -1,0 +1,139 @@
+"""The language model whose recurrent cell is relaxed (Liu et al., ICLR 2019, arXiv:1806.09055, section 3.1.2)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from darts_core.data.windows import Window
+from darts_core.nets.dropout import Dropout, Masks
+from darts_core.nets.language_model import LanguageModel, LanguageOutput, activation_penalty
+from darts_core.supernet.backend import Backend, Reference
+from darts_core.supernet.offer import EdgePrimitives
+from darts_core.supernet.recurrent_cell import RecurrentSearchCell
+from darts_core.supernet.sampled import Weights
+from darts_core.supernet.shape import CellShape
+from darts_core.supernet.supernet import EdgeRelaxation, Relaxation, Supernet
+
+CELL = "normal"
+_TRIAL_STEPS = 5
+_LARGEST_LOSS = 700.0  # of which a perplexity can be told
+
+
+class RecurrentSupernet(Supernet):
+    """Windows (T, B) -> logits (T * B, V) of the next tokens, time first.
+
+    A pass leaves the state that it ends in with the window. The weight step's loss has an ``activation`` and a ``slowness`` penalty on the
+    cell's outputs, the arch step's has none. The reference clips its virtual step, and leaves the embedding out of it: it loads the moved
+    one, and then the decoder's, which is the same tensor and has not moved (quark0/darts, rnn/architect.py).
+    """
+
+    arch_betas = (0.9, 0.999)
+    clips_virtual_step = True
+    held_virtually = frozenset({"model.embedding.weight"})
+    backends = ("reference", "eager")
+    can_be_lean = False
+    auxiliary_weight = None
+
+    def __init__(
+        self,
+        primitives: Sequence[str],
+        *,
+        shape: CellShape,
+        width: int,
+        num_tokens: int,
+        relax: Relaxation,
+        generator: torch.Generator,
+        dropout: Dropout,
+        activation: float,
+        slowness: float,
+        relax_edges: EdgeRelaxation | None = None,
+        edge_primitives: EdgePrimitives | None = None,
+    ) -> None:
+        super().__init__(
+            primitives,
+            shape=shape,
+            cell_types=(CELL,),
+            relax=relax,
+            generator=generator,
+            relax_edges=relax_edges,
+            edge_primitives=edge_primitives,
+        )
+        self.activation, self.slowness = activation, slowness
+        cell = RecurrentSearchCell(self.primitives, nodes=shape.nodes, width=width)
+        self.model = LanguageModel(cell, num_tokens=num_tokens, dropout=dropout, generator=generator)
+
+    def use(self, backend: Backend, device: torch.device, *, is_lean: bool = False) -> None:
+        """Move to ``device`` and compute by ``backend``, reference or eager; there is no lean mode."""
+        assert not is_lean
+        assert backend.name in self.backends
+        self.backend = backend
+        self.__dict__.pop("_weights", None)
+        self.to(device)
+
+    def forward(self, window: Window) -> Tensor:
+        """Return the logits."""
+        return self._pass(window).logits_NV
+
+    def regularised(self, window: Window) -> tuple[Tensor, Tensor | None]:
+        """Return the logits, and what the weight step adds to their loss."""
+        out = self._pass(window)
+        return out.logits_NV, activation_penalty(out, activation=self.activation, slowness=self.slowness)
+
+    def lr_scale(self, window: Window) -> float:
+        """Return what the learning rate is multiplied by for a window of this length."""
+        return window.share
+
+    @property
+    def cell(self) -> RecurrentSearchCell:
+        """The relaxed cell."""
+        assert isinstance(self.model.core, RecurrentSearchCell)
+        return self.model.core
+
+    def sample(
+        self, batch: int, *, size: tuple[int, int], dtype: torch.dtype, device: torch.device, generator: torch.Generator
+    ) -> tuple[Window, Tensor]:
+        """Return random tokens, a few steps of them."""
+        tokens = torch.randint(self.model.num_tokens, (_TRIAL_STEPS + 1, batch), generator=generator).to(device)
+        return Window(tokens[:-1]), tokens[1:].flatten()
+
+    def metrics(self, row: Mapping[str, Any]) -> dict[str, float]:
+        """Return the perplexities."""
+        return {f"{name}_ppl": math.exp(min(row[f"{name}_loss"], _LARGEST_LOSS)) for name in ("train", "valid")}
+
+    @contextmanager
+    def differentiable_twice(self) -> Iterator[None]:
+        """Within, forward passes have gradients that can be differentiated again."""
+        before, self.backend = self.backend, Reference()
+        try:
+            yield
+        finally:
+            self.backend = before
+
+    def _pass(self, window: Window) -> LanguageOutput:
+        model, batch = self.model, window.tokens_TB.shape[1]
+        if self.training and window.masks is None:
+            window.masks = model.masks(batch)
+        masks = Masks(*window.masks) if self.training and window.masks is not None else Masks()
+        state = model.first_state(batch) if window.state_SBD is None else window.state_SBD
+        compute = self.cell if self.backend.name == "reference" else self.cell.fused
+        raw, state = compute(model.embedded(window.tokens_TB, masks), state, masks, self._op_weights())
+        window.next_state = state.detach()
+        return model.decoded(raw, state, masks)
+
+    def _op_weights(self) -> Tensor:
+        """Return what each operation of each edge weighs in this pass; what is not drawn weighs nothing and has no gradient."""
+        weights: Weights = self._spent()[CELL]
+        op_EO = weights.op_EO
+        if weights.active is not None:
+            drawn_EO = torch.zeros(op_EO.shape)
+            for own_O, active in zip(drawn_EO, weights.active):
+                own_O[list(active)] = 1.0
+            op_EO = op_EO * drawn_EO.to(op_EO)
+        edge_E = self._edges(CELL, weights.edge_E)
+        return op_EO if edge_E is None else op_EO * edge_E.unsqueeze(1)

@@ -1,0 +1,104 @@
+"""The fused forward of the recurrent cell against the loop over edges: equal in everything that a step sees or moves."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from darts_core.config import SearchConfig
+from darts_core.data.windows import Window
+from darts_core.methods import METHODS
+from darts_core.search.steps import Bilevel
+from darts_core.spaces import SPACES
+from darts_core.supernet.backend import BACKENDS
+
+CPU = torch.device("cpu")
+WORDS = 9
+OPTIONS = {"hidden": 5, "nodes": 3, "bptt": 4}
+UNDROPPED = {f"dropout_{name}": 0.0 for name in ("embedding", "inputs", "gates", "hidden", "outputs")}
+
+
+def build(backend, *, method="darts", method_options=None, options=None):
+    torch.manual_seed(0)
+    space = SPACES.build("darts_rnn", {**OPTIONS, **(options or {})})
+    own = METHODS.build(method, method_options or {})
+    generator = torch.Generator().manual_seed(0)
+    supernet = own.supernet(space, in_channels=WORDS, num_classes=WORDS, generator=generator).double()
+    with torch.no_grad():
+        for p in supernet.weights().values():
+            p.mul_(10.0)  # away from the linear range
+    supernet.use(BACKENDS[backend](), CPU)
+    cfg = SearchConfig(lr=1.0, momentum=0.0, grad_clip=0.25, arch_lr=3e-3)
+    return supernet, Bilevel(supernet, own, cfg)
+
+
+def window(seed, steps=6, batch=4):
+    tokens = torch.randint(WORDS, (steps + 1, batch), generator=torch.Generator().manual_seed(seed))
+    return Window(tokens[:-1], torch.full((1, batch, 5), 0.3, dtype=torch.float64), share=steps / 4), tokens[1:].flatten()
+
+
+def one_pass(backend, *, options=None, is_training=True):
+    supernet, _ = build(backend, options=options)
+    supernet.train(is_training)
+    inputs, targets = window(1)
+    inputs.state_SBD.requires_grad_()
+    logits, penalty = supernet.regularised(inputs)
+    (F.cross_entropy(logits, targets) + penalty).backward()
+    return {
+        "logits": logits.detach(),
+        "state": inputs.next_state,
+        "state gradient": inputs.state_SBD.grad,
+        **{f"gradient of {name}": p.grad for name, p in supernet.named_parameters()},
+        **dict(supernet.named_buffers()),
+    }
+
+
+@pytest.mark.parametrize("is_training", [True, False])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        UNDROPPED,
+        {"dropout_hidden": 0.0},
+        {"activation_penalty": 0.5, "slowness_penalty": 0.7},
+        {"primitives": ["identity", "relu"]},
+        {"primitives": ["sigmoid", "none", "tanh"], "nodes": 1},
+    ],
+    ids=lambda options: "-".join(map(str, options)) or "default",
+)
+def test_a_pass_and_all_its_gradients(options, is_training):
+    expected, found = (one_pass(backend, options=options, is_training=is_training) for backend in ("reference", "eager"))
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-10, atol=1e-13, msg=lambda text, name=name: f"{name}: {text}")
+
+
+@pytest.mark.parametrize(
+    ("method", "method_options"),
+    [
+        ("darts", {"arch_gradient": "first"}),
+        ("darts", {"arch_gradient": "unrolled"}),
+        ("darts", {"arch_gradient": "exact"}),
+        ("gdas", {}),
+        ("smooth_darts", {"perturbation": "adversarial", "attack_steps": 2}),
+        ("gaea", {"edge_weights": True}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "-".join(map(str, value.values())),
+)
+def test_two_steps(method, method_options):
+    seen = []
+    for backend in ("reference", "eager"):
+        supernet, bilevel = build(backend, method=method, method_options=method_options)
+        losses = []
+        for k in range(2):
+            train = window(10 + k)
+            losses.append(bilevel.arch_step(train=train, valid=window(20 + k), lr=1.0))
+            losses.append(bilevel.weight_step(train, lr=1.0).loss)
+        seen.append({"losses": torch.stack(losses), **supernet.weights(), **dict(supernet.arch.items())})
+    expected, found = seen
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-8, atol=1e-10, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_batchnorm_says_that_it_needs_two_columns():
+    supernet, _ = build("eager")
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        supernet.train()(window(0, batch=1)[0])

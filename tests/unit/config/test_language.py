@@ -1,0 +1,52 @@
+"""params.yaml of a language model: its own sections, and what belongs to images is a fault in them, and the other way round."""
+
+import pytest
+
+from darts_core.components import COMPONENTS, cross_check
+from darts_core.config import Config, ConfigError, TextConfig, from_mapping
+from darts_core.pipeline.idle import without_effect
+
+TEXT = {"data": {"name": "python_docs"}, "space": {"name": "darts_rnn"}}
+
+
+def read(**sections):
+    return from_mapping({**TEXT, **sections}, components=COMPONENTS, cross_check=cross_check)
+
+
+def test_the_space_tells_a_text_from_images():
+    cfg = read(retrain={"hidden": 50}, augment=None)
+    assert isinstance(cfg, TextConfig)
+    assert (cfg.retrain.hidden, cfg.retrain.bptt, cfg.retrain.lr, cfg.augment) == (50, 35, 20.0, None)
+    assert type(from_mapping({"data": {"name": "digits"}}, components=COMPONENTS)) is Config
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"retrain": {"layers": 3}}, r"retrain.layers: not a known key.*Known: epochs, batch_size, bptt, hidden"),
+        ({"retrain": {"hiden": 3}}, r"retrain.hiden: not a known key \(did you mean 'hidden'\?\)"),
+        ({"evaluate": {"calibration_bins": 3}}, r"evaluate.calibration_bins: not a known key"),
+        ({"augment": {"flip": True}}, "augment: is about images"),
+        ({"search": {"cutout": True}}, "search: cutout is about images"),
+        ({"data": {"name": "python_docs", "split_seed": 1}}, r"data.split_seed: not an option of data set 'python_docs'"),
+        ({"data": {"name": "digits"}}, r"data.name: digits is images, .*Expected one of: penn_treebank, python_docs, text, wikitext2"),
+        ({"space": {"name": "darts_cnn"}}, r"data.name: python_docs is text, and space.name: darts_cnn is for images"),
+        ({"retrain": {"baselines": ["resnet20"]}}, r"retrain.baselines: no baseline of a language model is called 'resnet20'"),
+        ({"retrain": {"baselines": ["lstm", "lstm"]}}, r"retrain.baselines: names a network twice"),
+        ({"data": {"name": "python_docs", "unit": "sentence"}}, r"data.unit: must be 'word' or 'character'"),
+    ],
+)
+def test_what_belongs_to_images_is_a_fault(sections, message):
+    with pytest.raises(ConfigError, match=message):
+        read(**sections)
+
+
+def test_settings_that_nothing_reads_are_told():
+    cfg = read(
+        data={"name": "python_docs", "reference_split": True},
+        search={"train_portion": 0.5},
+        retrain={"epochs": 4, "nonmono": 3},
+        runtime={"num_workers": 2},
+    )
+    assert [line.partition(":")[0] for line in without_effect(cfg)] == ["search.train_portion", "retrain.nonmono", "runtime.num_workers"]
+    assert without_effect(read()) == []
