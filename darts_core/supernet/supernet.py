@@ -43,7 +43,6 @@ class Supernet(nn.Module):
     backends: tuple[str, ...] = ("reference", "eager", "native", "compiled")
     can_be_lean = True
     auxiliary_weight: Tensor | None
-    skip_dropout: SkipDropout | None = None
     _imposed: Mapping[str, Weights] | None = None
     _kept: Mapping[str, Kept] | None = None
     _is_path = False
@@ -68,6 +67,7 @@ class Supernet(nn.Module):
         self.offers = offers(self.cell_types, self.primitives, edge_primitives, edges=len(shape.sources))
         self.arch = ArchParameters(self._alpha_shapes(has_alphas=not isinstance(relax, Joint)), generator=generator)
         self.relax = self._own(relax, generator)
+        self.skip_dropout: SkipDropout | None = None
         self.pruned: Pruned | None = None
         self.backend: Backend = Reference()
 

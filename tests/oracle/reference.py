@@ -164,6 +164,12 @@ def genotypes(root: Path) -> Iterator[Outcome]:
         yield f"genotype {k}", f"{wrong[0]}: {pairs(ours, wrong[0])}, expected {case[wrong[0]]}" if wrong else None
 
 
+def _their_name(key: str) -> str:
+    for ours, theirs in (("auxiliary_head.", "aux."), (".across.", ".conv1x7."), (".down.", ".conv7x1.")):
+        key = key.replace(ours, theirs)
+    return key
+
+
 def discrete(root: Path) -> Iterator[Outcome]:
     data = torch.load(root / "darts_cnn_discrete.pt", weights_only=True)
     config = data["config"]
@@ -177,7 +183,7 @@ def discrete(root: Path) -> Iterator[Outcome]:
             layers=config["layers"],
             auxiliary=has_aux,
         ).double()
-        parameters = {k.replace("auxiliary_head.", "aux."): p for k, p in network.named_parameters()}
+        parameters = {_their_name(k): p for k, p in network.named_parameters()}
         with torch.no_grad():
             for key, value in case["params"].items():
                 parameters[key].copy_(value)

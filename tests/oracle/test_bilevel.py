@@ -187,7 +187,7 @@ def mutant(right, wrong, folder, monkeypatch):
         pytest.param("(p - m) / (2.0 * epsilon)", "(p - m) / 2.0 * epsilon", "another gradient than", id="a wrong parenthesis"),
         pytest.param("p - inner.lr * step", "p - 0.0 * step", "another gradient than", id="a virtual step of zero"),
         pytest.param("alpha.grad = grad.detach()", "pass", "an alpha got no gradient", id="alphas that get no gradient"),
-        pytest.param("d - inner.lr * (p - m)", "d + inner.lr * (p - m)", "another gradient than", id="a wrong sign"),
+        pytest.param("d - scale * (p - m)", "d + scale * (p - m)", "another gradient than", id="a wrong sign"),
     ],
 )
 def test_published_defects_of_other_projects_would_be_caught(case, right, wrong, complaint, tmp_path, monkeypatch):

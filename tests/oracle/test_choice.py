@@ -154,11 +154,11 @@ class TestChoice:
         assert choice.fell_back
 
     def test_buffers_count_in_the_self_check(self, monkeypatch):
-        right = shared._normalise_batch
+        right = shared.normalise_batch
 
         def wrong(x, bn):
             pooled = right(x, bn)
             return dataclasses.replace(pooled, variance=1.1 * pooled.variance)
 
-        monkeypatch.setattr(shared, "_normalise_batch", wrong)
+        monkeypatch.setattr(shared, "normalise_batch", wrong)
         assert self_check(build("pools")[0], Eager(), CPU) > 1e-3

@@ -8,7 +8,7 @@ import torch._inductor
 import torch.nn.functional as F
 
 from darts_core.config import SearchConfig
-from darts_core.engine.search import place
+from darts_core.engine.placing import place
 from darts_core.methods import METHODS
 from darts_core.ops.edge import EdgePlan, Step, depthwise, edge_backward, edge_forward, pointwise_grad, tap_grads
 from darts_core.ops.pooled import max_backward, max_forward, mean_backward, mean_forward

@@ -132,7 +132,8 @@ def test_a_cut_file_is_not_taken_for_a_data_set(tmp_path: Path) -> None:
         prepared("fashion_mnist", tmp_path, tmp_path / "out")
 
 
-def test_all_six_are_registered() -> None:
-    assert DATASETS.names() == ["cifar10", "cifar100", "digits", "fashion_mnist", "image_folder", "svhn"]
+def test_all_are_registered() -> None:
+    texts = ["penn_treebank", "python_docs", "text", "wikitext2"]
+    assert DATASETS.names() == sorted(["cifar10", "cifar100", "digits", "fashion_mnist", "image_folder", "svhn", *texts])
     for name in DATASETS:
         assert len(DATASETS.summary(name)) > 20
