@@ -10,6 +10,7 @@ from typing import Any
 
 from darts_core.config import Config, TextConfig, load
 from darts_core.data import DATASETS, TextSource
+from darts_core.engine.placing import check_computed
 from darts_core.engine.truth import BenchmarkTable
 from darts_core.genotype import Genotype, GenotypeError, published
 from darts_core.methods import METHODS
@@ -23,6 +24,7 @@ from darts_core.spaces.darts_rnn import RecurrentSpace
 from darts_core.spaces.nasbench201 import from_string
 from darts_core.spaces.space import CellSpace, Space
 from darts_core.supernet.partial import check_width
+from darts_core.supernet.recurrent import RecurrentSupernet
 
 COMPONENTS: dict[str, Registry[Any]] = {"data": DATASETS, "space": SPACES, "method": METHODS}
 
@@ -97,6 +99,8 @@ def _check_phases(cfg: Config, *, folder: Path) -> None:
 
 
 def _check_memory(cfg: Config) -> None:
+    if isinstance(cfg, TextConfig):
+        check_computed(cfg.search, RecurrentSupernet)
     if build_method(cfg).arch_gradient.graphs > 1 and cfg.search.memory == "lean":
         raise ValueError("search.memory: lean saves nothing with method.arch_gradient: exact. Set one of them to another value.")
 
@@ -188,7 +192,9 @@ def named_genotype(cfg: Config, *, folder: Path = Path()) -> Genotype:
 
 def build_method(cfg: Config) -> Method:
     """Return the method that ``method.*`` describes, with ``derive.rule`` in place of its own where one is given."""
-    method = METHODS.build(cfg.method.name, cfg.method.options)
+    method: Method = METHODS.build(cfg.method.name, cfg.method.options)
     if cfg.derive.rule is None:
         return method
+    if method.select is not None:
+        raise ValueError(f"derive.rule must be null with a method that chooses the architecture itself. Got '{cfg.derive.rule}'.")
     return dataclasses.replace(method, derive=DERIVE_RULES.get(cfg.derive.rule))

@@ -49,7 +49,7 @@ def _missing_for_dvc(path: Path) -> list[str]:
     absent = {key if key.partition(".")[0] in document.entries else key.partition(".")[0] for key in named if key not in document.entries}
     return [
         f"{path}:{document.line_of(key)}: {key}: missing. It has a default, but dvc.yaml names it, and DVC stops without it: write it out."
-        for key in sorted(absent, key=document.line_of)
+        for key in sorted(absent, key=lambda key: (document.line_of(key), key))
     ]
 
 

@@ -90,7 +90,7 @@ class SearchConfig(Section):
         default=0, description="random architectures whose order by the supernet's weights is compared with their own training's; 0: none"
     )
     rank_every: Count = Field(default=1, description="epochs from one comparison to the next")
-    rank_truth: Annotated[int, Field(ge=1, strict=True)] | str | None = Field(
+    rank_truth: int | str | None = Field(
         default=None, validate_default=True, description="what they are worth: a benchmark table's path, or epochs that each is trained for"
     )
     backend: Literal["auto", "reference", "eager", "native", "compiled"] = Field(
@@ -119,6 +119,13 @@ class SearchConfig(Section):
         if value > info.data.get("epochs", value):
             raise ValueError(f"must not exceed search.epochs ({info.data['epochs']}). Got {value}.")
         return value
+
+    @field_validator("rank_truth", mode="before")
+    @classmethod
+    def _is_epochs_or_a_path(cls, value: Any) -> Any:
+        if value is None or isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+            return value
+        raise ValueError(f"must be the path of a benchmark table, or a whole number of epochs of at least 1, or null. Got {value!r}.")
 
     @field_validator("rank_truth")
     @classmethod

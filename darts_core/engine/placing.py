@@ -18,6 +18,14 @@ FREE_SHARE = 0.8  # of the free memory that a step may take where search.memory_
 LOG = logging.getLogger(__name__)
 
 
+def check_computed(cfg: SearchConfig, kind: type[Supernet]) -> None:
+    """Raise ``ValueError`` where supernets of this ``kind`` cannot be computed as ``search.backend`` and ``search.memory`` say."""
+    if cfg.backend not in ("auto", *kind.backends):
+        raise ValueError(f"search.backend must be auto, {' or '.join(kind.backends)} with this space. Got {cfg.backend}.")
+    if cfg.memory == "lean" and not kind.can_be_lean:
+        raise ValueError("search.memory must be auto or normal with this space, whose cells are never computed again. Got lean.")
+
+
 def place(
     supernet: Supernet,
     method: Method,
@@ -32,10 +40,7 @@ def place(
     ``batches`` are those of an epoch, each of ``batch_shape``: (B, C, H, W), or (B, T) of a text. Raise ``ValueError`` where the supernet
     cannot be computed as the keys say.
     """
-    if cfg.backend not in ("auto", *supernet.backends):
-        raise ValueError(f"search.backend must be auto, {' or '.join(supernet.backends)} with this space. Got {cfg.backend}.")
-    if cfg.memory == "lean" and not supernet.can_be_lean:
-        raise ValueError("search.memory must be auto or normal with this space, whose cells are never computed again. Got lean.")
+    check_computed(cfg, type(supernet))
     number, (height, width) = batch_shape[0], batch_shape[-2:]
     operations = 0.0
     if cfg.backend == "auto" and device.type == "cpu" and "native" in supernet.backends:

@@ -260,7 +260,9 @@ def search(
     if stopped is not None:
         LOG.info("search: ended after epoch %d of %d: %s.", len(history), cfg.epochs, stopped)
     return SearchResult(
-        genotype=_derive(supernet, method, space, op_weights),
+        genotype=method.derived(
+            op_weights, primitives=supernet.primitives, shape=space.shape, space=space.name, edge_E=supernet.edge_mixture()
+        ),
         history=history,
         alphas=alphas,
         costs=costs,

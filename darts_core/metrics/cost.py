@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from itertools import chain
 
 import torch
 from torch import nn
@@ -32,8 +33,9 @@ def count_macs(network: nn.Module, *, input_shape: tuple[int, int, int]) -> int:
     logging.getLogger("torch.utils.flop_counter").setLevel(logging.ERROR)
     from torch.utils.flop_counter import FlopCounterMode
 
-    parameter = next(network.parameters(), torch.empty(0))
-    x_1CHW = torch.zeros(1, *input_shape, device=parameter.device, dtype=parameter.dtype)
+    buffers = (buffer for buffer in network.buffers() if buffer.is_floating_point())  # a BatchNorm may have nothing else
+    like = next(chain(network.parameters(), buffers), torch.empty(0))
+    x_1CHW = torch.zeros(1, *input_shape, device=like.device, dtype=like.dtype)
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:

@@ -49,7 +49,7 @@ def chosen_genotype(cfg: Config) -> Genotype:
     if cfg.derive.genotype != "search":
         return named_genotype(cfg)
     op_EO, edge_E, content = read_arch()
-    return build_method(cfg).derive(
+    return build_method(cfg).derived(
         op_EO, primitives=content["primitives"], shape=build_space(cfg).shape, space=content["space"], edge_E=edge_E
     )
 

@@ -127,7 +127,10 @@ def _images(cfg: Config, prepared: Prepared, session: Session) -> SearchData:
         for name, images in (("weight", for_weights), ("alpha", for_alphas))
     )
     shape = (min(size, max(len(for_weights), len(for_alphas))), prepared.spec.channels, prepared.spec.height, prepared.spec.width)
-    return SearchData(batch_shape=shape, train=train, valid=Cycle(valid), held_out=Batches(for_alphas, size, shuffle=False, **place))  # type: ignore[arg-type]
+    # In another order than class by class, so that a single batch stands for all; the same one in each epoch.
+    order = torch.randperm(len(for_alphas), generator=stream(cfg.seed, "search held-out order"))
+    held_out = Batches(for_alphas.subset(order), size, shuffle=False, **place)  # type: ignore[arg-type]
+    return SearchData(batch_shape=shape, train=train, valid=Cycle(valid), held_out=held_out)
 
 
 def _checkpoint(cfg: Config, session: Session, prepared: Prepared | PreparedText) -> Checkpoint:

@@ -66,7 +66,7 @@ class FirstOrder:
         alphas = supernet.arch_parameters()
         with frozen(supernet.weights().values()):
             value = loss(supernet(valid[0]), valid[1])
-            set_grad(alphas, torch.autograd.grad(value, alphas))
+            set_grad(alphas, _grads(value, alphas))
         return value.detach()
 
 
@@ -109,7 +109,7 @@ class Unrolled:
         """Set the alphas' gradients; return the validation loss at the virtual weights."""
         w, alphas = supernet.weights(), supernet.arch_parameters()
         with frozen(alphas):
-            grads = torch.autograd.grad(loss(supernet(train[0]), train[1]), list(w.values()))
+            grads = _grads(loss(supernet(train[0]), train[1]), list(w.values()))
         share = _clip_share(grads, inner.grad_clip)
         held = supernet.held_virtually
         value, direct, vector = _gradients_at_virtual_weights(supernet, loss, _clipped(grads, share), valid=valid, inner=inner, held=held)
@@ -125,7 +125,7 @@ class Unrolled:
         supernet: Supernet, loss: Loss, w: Mapping[str, Tensor], vector: Sequence[Tensor], shift: Tensor, train: Batch
     ) -> tuple[Tensor, ...]:
         shifted = {name: p.detach() + shift * v for (name, p), v in zip(w.items(), vector)}
-        return _at(supernet, shifted, lambda: torch.autograd.grad(loss(supernet(train[0]), train[1]), supernet.arch_parameters()))
+        return _at(supernet, shifted, lambda: _grads(loss(supernet(train[0]), train[1]), supernet.arch_parameters()))
 
 
 @ARCH_GRADIENTS.register("exact")
@@ -143,10 +143,13 @@ class Exact:
         w, alphas = supernet.weights(), supernet.arch_parameters()
         with supernet.differentiable_twice():
             train_loss = loss(supernet(train[0]), train[1])
-            grads = torch.autograd.grad(train_loss, list(w.values()), create_graph=True)
+            grads = _grads(train_loss, list(w.values()), create_graph=True)
             grads = _clipped(grads, _clip_share(grads, inner.grad_clip))  # differentiated, too
         value, direct, vector = _gradients_at_virtual_weights(supernet, loss, grads, valid=valid, inner=inner)
-        implicit = torch.autograd.grad(grads, alphas, grad_outputs=vector)
+        felt = [(grad, along) for grad, along in zip(grads, vector) if grad.requires_grad]  # what is not computed has none
+        implicit = torch.autograd.grad(
+            [grad for grad, _ in felt], alphas, [along for _, along in felt], allow_unused=True, materialize_grads=True
+        )
         set_grad(alphas, [d - inner.lr * i for d, i in zip(direct, implicit)])
         return value
 
@@ -176,7 +179,7 @@ def _gradients_at_virtual_weights(
 
     def gradients() -> tuple[Tensor, tuple[Tensor, ...]]:
         value = loss(supernet(valid[0]), valid[1])
-        return value.detach(), torch.autograd.grad(value, [*alphas, *leaves.values()])
+        return value.detach(), _grads(value, [*alphas, *leaves.values()])
 
     value, both = _at(supernet, leaves, gradients)
     return value, both[: len(alphas)], both[len(alphas) :]
@@ -222,6 +225,11 @@ def _clip_share(grads: Sequence[Tensor], grad_clip: float | None) -> Tensor | No
 
 def _clipped(grads: Sequence[Tensor], share: Tensor | None) -> tuple[Tensor, ...]:
     return tuple(grads) if share is None else tuple(grad * share.clamp(max=1.0) for grad in grads)
+
+
+def _grads(value: Tensor, of: Sequence[Tensor], *, create_graph: bool = False) -> tuple[Tensor, ...]:
+    """Return the gradients of ``value``, 0 for what it does not depend on: operations that are not computed, alpha behind noise alone."""
+    return torch.autograd.grad(value, of, create_graph=create_graph, allow_unused=True, materialize_grads=True)
 
 
 def set_grad(alphas: Sequence[nn.Parameter], grads: Sequence[Tensor]) -> None:

@@ -27,7 +27,9 @@ def dominant_eigenvalue(
     supernet.train()
     try:
         with supernet.differentiable_twice(), frozen(supernet.weights().values()), supernet.weighing(supernet.op_weights()):
-            grads = torch.autograd.grad(loss(supernet(batch[0]), batch[1]), alphas, create_graph=True)
+            grads = torch.autograd.grad(
+                loss(supernet(batch[0]), batch[1]), alphas, create_graph=True, allow_unused=True, materialize_grads=True
+            )
             flat = torch.cat([grad.flatten() for grad in grads])
             return _lanczos(flat, alphas, generator=generator, iterations=iterations, tolerance=tolerance)
     finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from darts_core.config import SearchConfig
+from darts_core.genotype import Genotype
 from darts_core.search.bilevel import ARCH_GRADIENTS, ArchGradient, Exact, FirstOrder, Still, Unrolled
 from darts_core.search.costs import ExpectedCost, check_costs
 from darts_core.search.curvature import AdaptiveDecay
@@ -30,6 +31,7 @@ from darts_core.supernet.mixed import MixedOp, dense
 from darts_core.supernet.offer import EdgePrimitives
 from darts_core.supernet.policy import Joint
 from darts_core.supernet.sampled import Sampled
+from darts_core.supernet.shape import CellShape
 from darts_core.supernet.supernet import EdgeRelaxation, Relaxation, Supernet
 
 ArchOptimizer = Callable[[Iterable[nn.Parameter], float, float], Optimizer]
@@ -96,6 +98,20 @@ class Method:
         """Return of how many channels one goes through the candidates in ``phase`` (from 0)."""
         return self.phases[phase].channel_proportion or self.channel_proportion
 
+    def derived(
+        self,
+        op_EO: Mapping[str, Tensor],
+        *,
+        primitives: Sequence[str],
+        shape: CellShape,
+        space: str,
+        edge_E: Mapping[str, Tensor] | None = None,
+    ) -> Genotype:
+        """Return the genotype of a search that is over: by ``derive``, or what ``select`` has chosen, whose weights are 0 and 1."""
+        if self.select is None:
+            return self.derive(op_EO, primitives=primitives, shape=shape, space=space, edge_E=edge_E)
+        return replace(strongest_edges(op_EO, primitives=primitives, shape=shape, space=space), rule=self.select.rule)
+
     def is_still(self, epoch: int) -> bool:
         """Return whether alpha stands still in ``epoch`` (from 0) of a phase."""
         return epoch < self.warmup_epochs or isinstance(self.arch_gradient, Still)
@@ -133,12 +149,13 @@ class Method:
                     alpha.copy_(self.start(alpha))
         self.bring_back(supernet)
         if self.prune_below is not None:
-            if self.prune_below >= 1.0 / len(space.primitives):
-                raise ValueError(
-                    f"method.prune_below must be less than {1.0 / len(space.primitives):g}, with which {len(space.primitives)} primitives "
-                    f"begin. Got {self.prune_below:g}."
-                )
             supernet.start_pruning()
+            lightest = min(float(rows.min()) for c, offer in supernet.offers.items() for rows in offer.gathered(supernet.mixture()[c]))
+            if self.prune_below >= lightest:
+                raise ValueError(
+                    f"method.prune_below must be less than {lightest:.3g}, the least that an operation weighs at first. "
+                    f"Got {self.prune_below:g}."
+                )
         return supernet
 
     @torch.no_grad()

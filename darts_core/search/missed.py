@@ -34,6 +34,7 @@ class MostMissed:
 
     tune_epochs: int
     batches: int | None = None
+    rule: str = "perturbation"
 
     def __call__(
         self, supernet: Supernet, space: Space, *, evaluate: Evaluate, tune: Tune, generator: torch.Generator
@@ -54,7 +55,7 @@ class MostMissed:
             for cell_type, place in places.items():
                 plan = decision(plan, cell_type, place)
         cells = {cell_type: _cell(kept, supernet, space) for cell_type, kept in plan.items()}
-        return Genotype.of(cells, space=space.name, rule="perturbation"), decide.accuracy(plan)
+        return Genotype.of(cells, space=space.name, rule=self.rule), decide.accuracy(plan)
 
 
 class _Decide:

@@ -85,7 +85,7 @@ class AdversarialPerturbation:
             if value > highest:
                 worst, highest = {cell_type: op_EO.detach() for cell_type, op_EO in leaves.items()}, value.detach()
             if step < self.steps:
-                grads = torch.autograd.grad(value, list(leaves.values()))
+                grads = torch.autograd.grad(value, list(leaves.values()), allow_unused=True, materialize_grads=True)
                 point = {
                     cell_type: _within(op_EO.detach() + 2.0 * radius / self.steps * grad.sign(), clean[cell_type], radius)
                     for (cell_type, op_EO), grad in zip(leaves.items(), grads)

@@ -28,6 +28,11 @@ class Selection(Protocol):
     """
 
     @property
+    def rule(self) -> str:
+        """What the genotype is said to be derived by."""
+        ...
+
+    @property
     def batches(self) -> int | None:
         """How many validation batches ``evaluate`` takes; None: all held-out images."""
         ...
@@ -43,6 +48,7 @@ class BestOfRandom:
 
     samples: int
     batches: int
+    rule: str = "best_of_random"
 
     def __call__(
         self, supernet: Supernet, space: Space, *, evaluate: Evaluate, tune: Tune, generator: torch.Generator
@@ -57,6 +63,7 @@ class BestOfDrawn:
 
     samples: int
     batches: int
+    rule: str = "best_of_drawn"
 
     def __call__(
         self, supernet: Supernet, space: Space, *, evaluate: Evaluate, tune: Tune, generator: torch.Generator

@@ -26,6 +26,8 @@ def restricted(space: Space, *, edges: Edges | None = None) -> Space:
     }
     removed = [name for name, ops in edges.items() if not ops and not space.shape.may_be_none]
     for name, ops in edges.items():
+        if len(set(ops)) != len(ops):
+            raise ValueError(f"space.edges: '{name}' names an operation twice: {list(ops)}.")
         cell_type, _, edge = name.rpartition("/")
         _check_edge(space, name, cell_type, edge)
         if name in removed and cell_type:

@@ -53,7 +53,7 @@ class Space:
         for cell_type, offer in self.offers().items():
             for name, own in zip(self.edge_names, offer.names):
                 if not self.shape.may_be_none and own == ("none",):
-                    raise ValueError(f"Edge {name} of the {cell_type} cell must offer an operation beside 'none'.")
+                    raise ValueError(f"space.edges: {name} of the {cell_type} cell must offer an operation beside 'none'.")
 
     def offers(self) -> dict[str, Offer]:
         """Return which operations each edge of each cell type offers."""

@@ -19,6 +19,7 @@ from darts_core.methods import METHODS
 from darts_core.search import bilevel
 from darts_core.search.bilevel import Exact, FirstOrder, InnerStep, Unrolled
 from darts_core.search.steps import Bilevel
+from darts_core.spaces import SPACES
 from darts_core.spaces.darts_cnn import darts_cnn
 
 LR = 0.1
@@ -205,3 +206,15 @@ def test_a_forgotten_weight_decay_or_momentum_would_be_caught(case, right, wrong
     check_against_the_objective(Exact(), *case, directions=directions)
     with pytest.raises(AssertionError, match="not the derivative of the objective"):
         check_against_the_objective(order, *case, directions=directions)
+
+
+@pytest.mark.parametrize("order", ["first", "unrolled", "exact"])
+def test_alphas_behind_nothing_but_noise_stand_still(order):
+    """A cell whose output does not depend on its input hides all that is before it: gradient 0, and no error."""
+    space = SPACES.build("s4", {"init_channels": 4, "layers": 3, "nodes": 1, "primitives": ("noise",)})
+    method = METHODS.build("darts", {"arch_gradient": order})
+    supernet = method.supernet(space, in_channels=3, num_classes=4, generator=torch.Generator().manual_seed(0))
+    batch = torch.randn(4, 3, 8, 8), torch.randint(4, (4,))
+    inner = InnerStep(lr=0.1, momentum=0.9, weight_decay=0.0, optimizer=Bilevel(supernet, method, SearchConfig()).w_optimizer)
+    method.arch_gradient(supernet, F.cross_entropy, train=batch, valid=batch, inner=inner)
+    assert all(not alpha.grad.any() for alpha in supernet.arch_parameters())

@@ -16,7 +16,7 @@ from darts_core.metrics import count_macs
 from darts_core.runtime import per_shape
 from darts_core.runtime.compiler import BuildError
 from darts_core.supernet import choice as choice_module
-from darts_core.supernet import shared
+from darts_core.supernet import edgewise, shared
 from darts_core.supernet.backend import BACKENDS, Eager
 from darts_core.supernet.choice import LONG_JOB, Choice, choose_backend, self_check
 from tests.oracle.test_backends import CPU, build, fresh, skip_without_kernels
@@ -160,5 +160,6 @@ class TestChoice:
             pooled = right(x, bn)
             return dataclasses.replace(pooled, variance=1.1 * pooled.variance)
 
-        monkeypatch.setattr(shared, "normalise_batch", wrong)
+        for module in (shared, edgewise):
+            monkeypatch.setattr(module, "normalise_batch", wrong)
         assert self_check(build("pools")[0], Eager(), CPU) > 1e-3

@@ -1,11 +1,14 @@
 import pytest
 import torch
 
+from darts_core.config import SearchConfig
+from darts_core.engine.placing import check_computed
 from darts_core.genotype import Cell, Edge, Genotype, GenotypeError, published
 from darts_core.methods import METHODS
 from darts_core.nets.dropout import Dropout
 from darts_core.search.method import check_space
 from darts_core.spaces import SPACES
+from darts_core.supernet.recurrent import RecurrentSupernet
 
 
 def test_the_papers_space_is_the_default():
@@ -95,3 +98,11 @@ def test_methods_for_images_alone_are_refused_ahead_of_a_search(name, options, m
 def test_other_methods_are_not():
     for name in ("darts", "gdas", "smooth_darts", "gaea", "random_search", "robust_darts", "snas"):
         check_space(METHODS.build(name), SPACES.build("darts_rnn"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"), [("backend", "native", "auto, reference or eager"), ("memory", "lean", "auto or normal")]
+)
+def test_what_a_recurrent_search_cannot_be_computed_by_is_said_ahead_of_it(key, value, message):
+    with pytest.raises(ValueError, match=rf"search\.{key} must be {message} with this space"):
+        check_computed(SearchConfig(**{key: value}), RecurrentSupernet)

@@ -107,5 +107,8 @@ def test_where_a_light_operation_may_come_back_nothing_is_pruned(name):
 
 def test_the_limit_is_below_the_weights_at_the_start():
     method = METHODS.build("darts", {"prune_below": 0.25})
-    with pytest.raises(ValueError, match=r"method\.prune_below must be less than 0\.25, with which 4 primitives begin\. Got 0\.25"):
+    message = r"method\.prune_below must be less than 0\.2\d*, the least that an operation weighs at first\. Got 0\.25"
+    with pytest.raises(ValueError, match=message):
         method.supernet(SPACE, in_channels=1, num_classes=3, generator=torch.Generator())
+    gates = METHODS.build("fair_darts", {"prune_below": 0.4})  # which begin at a half
+    assert gates.supernet(SPACE, in_channels=1, num_classes=3, generator=torch.Generator()).pruned is not None
