@@ -74,7 +74,7 @@ def test_what_is_no_operation_of_the_space_is_refused():
         Offer.of("normal", PRIMITIVES, (("none",), ("conv",)), edges=2)
     with pytest.raises(ValueError, match=r"The normal cell has 5 edges: the operations of as many expected\. Got those of 1\."):
         Offer.of("normal", PRIMITIVES, (("none",),), edges=5)
-    with pytest.raises(ValueError, match=r"Edge 0-2 of the normal cell must offer an operation beside 'none'"):
+    with pytest.raises(ValueError, match=r"space\.edges: 0-2 of the normal cell must offer an operation beside 'none'"):
         space((("none",), *UNEVEN[1:]))
 
 
