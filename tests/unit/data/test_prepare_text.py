@@ -141,7 +141,9 @@ def test_an_archive_is_fetched_and_verified_and_leads_nowhere_else(tmp_path, kin
                 info.size = path.stat().st_size
                 out.addfile(info, io.BytesIO(path.read_bytes()))
     options = {"name": "penn_treebank", "root": str(tmp_path / "fetched"), "url": archive.as_uri()}
-    with pytest.raises(ValueError, match=r"data.sha256: 00 expected"):
+    with pytest.raises(
+        ValueError, match=r"another file than expected: sha256 [0-9a-f]{64} instead of 00.*If you trust what is there, data.sha256"
+    ):
         prepared(tmp_path / "out", **options, sha256="00")
     text, _ = prepared(tmp_path / "out", **options, sha256=hashlib.sha256(archive.read_bytes()).hexdigest())
     assert text.spec.tokens["train"] == 48
@@ -151,8 +153,9 @@ def test_an_archive_is_fetched_and_verified_and_leads_nowhere_else(tmp_path, kin
 def test_what_cannot_be_fetched_is_said(tmp_path):
     nothing = {"name": "penn_treebank", "root": str(tmp_path / "raw")}
     for options, message in (
-        ({}, r"has no file ptb.train.txt or train.txt. Put it there"),
-        ({"sha256": "00"}, r"data.sha256 is of the archive at data.url"),
+        ({"url": None}, r"has no file ptb.train.txt or train.txt. Put it there"),
+        ({"url": None, "sha256": "00"}, r"data.sha256 is of the archive at data.url, which is null"),
+        ({"sha256": "00"}, r"data.sha256 is of the archive at data.url, which is a folder: https://.*/"),
         ({"url": (tmp_path / "none.zip").as_uri()}, r"data.url: .* cannot be fetched"),
         ({"url": "nonsense"}, r"data.url: nonsense cannot be fetched"),
     ):
