@@ -16,6 +16,7 @@ from darts_core.metrics import ClassScores, ReliabilityBin
 
 SEARCHED = "searched"
 RANDOM_PREFIX = "random_"
+PREDICTION_COLUMNS = ("index", "label", "prediction", "confidence")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +108,7 @@ class Evaluation:
     def save(self, folder: str | Path) -> None:
         """Write metrics.json, comparison.csv, per_class.csv, confusion.csv, reliability.csv and predictions.csv; make the folder.
 
+        And for the bars of ``dvc plots`` scores/test_accuracy.csv: a name and a value, so that every kind of job has the same columns.
         A value that does not exist (the recall of a class without images) is an empty cell.
         """
         folder = Path(folder)
@@ -125,11 +127,18 @@ class Evaluation:
                 zip(p.labels.tolist(), p.classes.tolist(), p.confidences.tolist(), strict=True)
             )
         )
-        write_rows(folder / "predictions.csv", ["index", "label", "prediction", "confidence"], predictions)
+        write_rows(folder / "predictions.csv", PREDICTION_COLUMNS, predictions)
+        save_scores(folder, "test_accuracy", {row.name: row.top1 for row in self.scores})
 
 
 def _values(row: NetworkScores | ClassScores | ReliabilityBin) -> list[object]:
     return [getattr(row, f.name) for f in fields(row)]
+
+
+def save_scores(folder: Path, quantity: str, scores: Mapping[str, float]) -> None:
+    """Write ``scores/<quantity>.csv``: a row for each network."""
+    (folder / "scores").mkdir(exist_ok=True)
+    write_rows(folder / "scores" / f"{quantity}.csv", ["name", "value"], scores.items())
 
 
 def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from darts_core.config import TextEvaluateConfig
 from darts_core.data import TextSpec
 from darts_core.data.windows import Window
-from darts_core.engine.evaluation import RANDOM_PREFIX, SEARCHED, write_rows
+from darts_core.engine.evaluation import PREDICTION_COLUMNS, RANDOM_PREFIX, SEARCHED, save_scores, write_rows
 from darts_core.metrics import bootstrap_perplexity, bootstrap_perplexity_ratio, count_parameters, perplexity
 from darts_core.nets.language_model import LanguageModel
 
@@ -77,11 +77,13 @@ class LanguageEvaluation:
         return {key: value for key, value in values.items() if value is not None}
 
     def save(self, folder: Path) -> None:
-        """Write metrics.json and comparison.csv; make the folder."""
+        """Write metrics.json, comparison.csv, scores/test_perplexity.csv and, for ``dvc plots`` asks for it, an empty predictions.csv."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "metrics.json").write_text(json.dumps(self.metrics(), indent=2) + "\n", encoding="utf-8")
         names = [f.name for f in fields(LanguageScores)]
         write_rows(folder / "comparison.csv", names, ([getattr(row, name) for name in names] for row in self.scores))
+        write_rows(folder / "predictions.csv", PREDICTION_COLUMNS, ())
+        save_scores(folder, "test_perplexity", {row.name: row.test_ppl for row in self.scores})
 
 
 def evaluate_language(

@@ -16,7 +16,7 @@ from darts_core.engine.evaluate import evaluate
 from darts_core.engine.lineup import SEARCHED, Saved, saved_networks
 from darts_core.engine.loop import memory_advice
 from darts_core.pipeline.language_evaluation import run_evaluation
-from darts_core.pipeline.places import NETWORKS, PREPARED
+from darts_core.pipeline.places import FIGURES, NETWORKS, PREPARED
 from darts_core.pipeline.stage import Stage
 from darts_core.report.evaluation import draw_evaluation
 from darts_core.report.table import COMPARISON_NOTE, comparison_markdown, comparison_text
@@ -40,7 +40,7 @@ def run(stage: Stage) -> None:
         found = evaluate(networks, batches, device=session.device, cfg=cfg.evaluate, class_names=spec.class_names, seed=cfg.seed)
     found = dataclasses.replace(found, truth=truth)
     found.save(stage.reports)
-    draw_evaluation(found, stage.reports)
+    draw_evaluation(found, stage.reports / FIGURES)
     heading = f"Test images of {spec.name}, weights of the {cfg.evaluate.weights} epoch."
     (stage.reports / "note.md").write_text(f"{heading}\n\n{comparison_markdown(found.scores)}\n{COMPARISON_NOTE}\n", encoding="utf-8")
     stage.tracker.model(networks[SEARCHED].cpu(), torch.zeros(1, spec.channels, spec.height, spec.width))

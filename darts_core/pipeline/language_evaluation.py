@@ -19,7 +19,7 @@ from darts_core.engine.loop import memory_advice
 from darts_core.hardware.benchmark import benchmark
 from darts_core.hardware.latency import PROTOCOLS
 from darts_core.hardware.rows import Row, shown
-from darts_core.pipeline.places import NETWORKS, PREPARED
+from darts_core.pipeline.places import FIGURES, NETWORKS, PREPARED
 from darts_core.pipeline.stage import Stage
 from darts_core.report.language import plot_perplexities
 from darts_core.report.table import LANGUAGE_COLUMNS, LANGUAGE_NOTE, comparison_markdown, comparison_text
@@ -38,7 +38,8 @@ def run_evaluation(stage: Stage, cfg: TextConfig) -> None:
     with memory_advice("Lower evaluate.batch_size or evaluate.window."):
         found = evaluate_language(networks, test, valid, spec=prepared.spec, cfg=cfg.evaluate, seed=cfg.seed)
     found.save(stage.reports)
-    plot_perplexities(found.scores, stage.reports / "comparison.png")
+    (stage.reports / FIGURES).mkdir(exist_ok=True)
+    plot_perplexities(found.scores, stage.reports / FIGURES / "comparison.png")
     heading = f"Test text of {prepared.spec.name}, {prepared.spec.unit}s, weights of the {cfg.evaluate.weights} epoch."
     table = comparison_markdown(found.scores, LANGUAGE_COLUMNS)
     (stage.reports / "note.md").write_text(f"{heading}\n\n{table}\n{LANGUAGE_NOTE}\n", encoding="utf-8")

@@ -19,6 +19,7 @@ REPORTS = {
     "evaluate": Path("reports/evaluate"),
     "benchmark_hw": Path("reports/benchmark_hw"),
 }
+FIGURES = "figures"  # of evaluate: which there are differs between images and texts
 
 
 def write_json(path: Path, values: Mapping[str, object]) -> None:

@@ -15,8 +15,9 @@ from darts_core.report.marks import Mark, plot_marks
 
 
 def draw_evaluation(evaluation: Evaluation, folder: str | Path) -> list[Path]:
-    """Write comparison.png, confusion.png and reliability.png into ``folder`` and return their paths."""
+    """Write comparison.png, confusion.png and reliability.png into ``folder``, which is made, and return their paths."""
     folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     own = evaluation.scores[0]
     return [
         plot_comparison(evaluation.scores, folder / "comparison.png"),

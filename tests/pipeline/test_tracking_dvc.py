@@ -116,7 +116,8 @@ def test_the_gitignores_are_those_that_dvc_would_write():
 def test_metrics_and_plots_show_what_a_stage_writes():
     outs = {out for described in STAGES.values() for out in described["outs"]}
     shown = [*DVC["metrics"], *(plot for plot in DVC["plots"] if isinstance(plot, str))]
-    shown += [path for plot in DVC["plots"] if isinstance(plot, dict) for settings in plot.values() for path in settings["y"]]
+    drawn = [item for plot in DVC["plots"] if isinstance(plot, dict) for item in plot.items()]
+    shown += [path for name, settings in drawn for path in (settings["y"] if isinstance(settings["y"], dict) else [name])]
     for path in shown:
         assert str(Path(path).parent) in outs
     templates = [settings.get("template") for plot in DVC["plots"] if isinstance(plot, dict) for settings in plot.values()]

@@ -198,14 +198,17 @@ def test_saves_what_it_says(tmp_path):
     hits = sum(row["label"] == row["prediction"] for row in predictions)
     assert 100 * hits / 50 == pytest.approx(result.scores[0].top1)
     assert all(100 / 3 <= float(row["confidence"]) <= 100 for row in predictions)
+    assert [row["name"] for row in read(folder / "scores" / "test_accuracy.csv")] == ["searched", "resnet20"]
+    assert [row["value"] for row in read(folder / "scores" / "test_accuracy.csv")] == [row["top1"] for row in comparison]
 
 
 def test_saves_the_same_bytes_twice(tmp_path):
     labels, logits = case()
     for name in ("a", "b"):
         run(labels, logits).save(tmp_path / name)
-    for path in (tmp_path / "a").iterdir():
-        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+    written = [path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file()]
+    assert len(written) == 7
+    assert all((tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes() for path in written)
 
 
 def test_one_image():

@@ -53,6 +53,9 @@ def test_an_even_guess_has_the_vocabulary_as_perplexity(tmp_path):
     rows = list(csv.DictReader((tmp_path / "comparison.csv").read_text().splitlines()))
     assert [row["name"] for row in rows] == ["searched", "lstm", "random_0"]
     assert rows[0]["ratio"] == ""
+    bars = list(csv.DictReader((tmp_path / "scores" / "test_perplexity.csv").read_text().splitlines()))
+    assert bars == [{"name": row["name"], "value": row["test_ppl"]} for row in rows]
+    assert (tmp_path / "predictions.csv").read_text() == "index,label,prediction,confidence\n", "the columns that dvc.yaml plots of images"
     assert plot_perplexities(found.scores, tmp_path / "c.png").stat().st_size > 5_000
     lines = comparison_text(found.scores, LANGUAGE_COLUMNS).splitlines()
     assert all(len(line) <= 100 for line in lines)
