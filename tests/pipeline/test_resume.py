@@ -3,7 +3,9 @@
 import hashlib
 import json
 import os
+import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +21,15 @@ space: {name: darts_cnn, init_channels: 2, layers: 3, nodes: 2, primitives: [non
 search: {epochs: 3, batch_size: 64, data_fraction: 0.4}
 retrain: {epochs: 3, batch_size: 128, init_channels: 4, layers: 2, drop_path_prob: 0.3, baselines: [], random_genotypes: 1}
 runtime: {device: cpu, num_threads: 1, num_workers: 0, processes: PROCESSES, progress: lines}
+tracking: {enabled: false}
+"""
+TEXT = """
+data: {name: text, root: corpus.txt, valid_fraction: 0.1, min_count: 1}
+space: {name: darts_rnn, nodes: 2, hidden: 6, bptt: 5}
+search: {epochs: 3, batch_size: 8, lr: 0.2, lr_min: 0.2}
+retrain: {epochs: 6, batch_size: 8, bptt: 5, hidden: 8, lr: 5.0, nonmono: 1, baselines: [], random_genotypes: 1}
+evaluate: {batch_size: 2, window: 5}
+runtime: {device: cpu, num_threads: 1, num_workers: 0, processes: 1, progress: lines}
 tracking: {enabled: false}
 """
 
@@ -101,6 +112,30 @@ def test_a_killed_run_ends_like_an_uninterrupted_one(uninterrupted, tmp_path, pr
         "killed after its outputs were written, before DVC had them: nothing is trained again"
     )
     assert digest(tmp_path / "data/retrain") == before
+
+
+def test_a_killed_language_model_ends_like_an_uninterrupted_one(tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir()
+    (whole / "params.yaml").write_text(TEXT)
+    words, drawn = ["the", "cat", "dog", "sat", "ran", "on", "under", "a", "mat", "hat"], random.Random(0)
+    (whole / "corpus.txt").write_text("\n".join(" ".join(drawn.choices(words, k=9)) for _ in range(150)))
+    run("prepare_data", whole)
+    shutil.copytree(whole, killed)
+    for stage in ("search", "derive_genotype"):
+        run(stage, whole)
+    assert "from here on the weights are averaged" in run("retrain", whole), "the kill below is to be after it"
+    kill_after("search", killed, line=r"^search  2/3 ")
+    assert not (killed / "data/search").exists()
+    assert "search  1/3" not in run("search", killed), "at most one epoch is repeated"
+    assert digest(killed / "data/search") == digest(whole / "data/search")
+    shutil.copytree(whole / "data/genotype", killed / "data/genotype")
+    kill_after("retrain", killed, line=r"^retrain searched  4/6 .* is_averaged 1 ")
+    assert not (killed / "data/retrain").exists()
+    assert "retrain searched  3/6" not in run("retrain", killed)
+    assert digest(killed / "data/retrain") == digest(whole / "data/retrain")
+    for history in ("search/history.csv", "retrain/history.csv"):
+        assert (killed / "reports" / history).read_bytes() == (whole / "reports" / history).read_bytes()
 
 
 def test_a_second_writer_is_refused(uninterrupted, tmp_path):
