@@ -83,6 +83,7 @@ def test_what_reads_a_file_that_params_name_depends_on_its_hash():
     assert dict(NOTE) == {"cmd": "python -m stages.named_files", "always_changed": True, "outs": [str(places.NAMED_FILES)]}
     readers = {"space": [*list(STAGES)[1:]], "genotype": ["derive_genotype"], "table": ["evaluate"], "ranks": ["search"]}
     assert set(readers) == set(named_files(Config(data={"name": "digits"})))
+    readers["data"] = ["prepare_data"]
     for name, stages in readers.items():
         dep = str(places.NAMED_FILES / f"{name}.json")
         assert [stage for stage, described in STAGES.items() if dep in described["deps"]] == stages
