@@ -93,8 +93,9 @@ def _check_phases(cfg: Config, *, folder: Path) -> None:
     space, method = build_space(cfg, folder=folder), build_method(cfg)
     if isinstance(space, CellSpace):
         for channels in (space.init_channels, *space.widths):
-            for phase in range(len(method.phases)):
-                check_width(channels, method.proportion(phase))
+            for number, phase in enumerate(method.phases):
+                own = "method.channel_proportion" if phase.channel_proportion is None else "method.channel_proportions"
+                check_width(channels, method.proportion(number), key=own)
     check_space(method, space)
 
 

@@ -24,18 +24,31 @@ def suggest(name: str, known: typing.Iterable[str]) -> str:
     return f" (did you mean '{spelled[near[0]]}'?)" if near else ""
 
 
+_KINDS = {
+    "bool": "must be true or false",
+    "int": "must be a whole number",
+    "float": "must be a number",
+    "string": "must be text, in quotes where it looks like something else",
+    "path": "must be a path, in quotes where it looks like something else",
+    "tuple": "must be a list such as [a, b]",
+    "list": "must be a list such as [a, b]",
+    "dict": "must be keys with values such as {a: 1}",
+    "missing": "must have more items",  # of a list; that a key is missing is said elsewhere
+}
+_WORDS = {"None": "null", "True": "true", "False": "false"}
+
+
 def plain(error: Any) -> str:
     """Return one of pydantic's errors as ``must be .... Got ...``, in the words of somebody who edits a YAML file."""
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
-    message = str(error["msg"]).replace("Input should", "must", 1)
-    if error["type"].startswith("bool"):
-        message = "must be true or false"
-    elif error["type"].startswith("int"):
-        message = "must be a whole number"
-    elif error["type"].startswith("float"):
-        message = "must be a number"
-    return f"{message}. Got {error['input']!r}."
+    kind = str(error["type"])
+    message = next((words for start, words in _KINDS.items() if kind.startswith(start)), None)
+    if kind == "too_long":
+        message = f"must have {error['ctx']['max_length']} items"
+    elif message is None:
+        message = str(error["msg"]).replace("Input should", "must", 1)
+    return f"{message}. Got {_WORDS.get(repr(error['input']), repr(error['input']))}."
 
 
 class Registry(Generic[T]):

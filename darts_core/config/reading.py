@@ -116,8 +116,6 @@ def _explain(error: Any, schema: type[Config], components: Components) -> tuple[
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         keys = ", ".join(_known_keys(schema, location))
         return key, f"must be a section with indented keys ({keys}). Got {'nothing' if error['input'] is None else repr(error['input'])}."
-    if kind == "tuple_type":
-        return key, f"must be a list such as [a, b]. Got {error['input']!r}."
     return key, plain(error)
 
 

@@ -38,14 +38,9 @@ class Rollback:
         self.restarts = 0
         cfg = bilevel.cfg
         if self._rise is not None:
-            earliest = self._rise.earliest(cfg.hessian_every or bilevel.method.hessian_every, bilevel.method.warmup_epochs)
-            if earliest > cfg.epochs:
-                LOG.warning(
-                    "search: a rise of the eigenvalue shows in epoch %d at the earliest, and search.epochs is %d. Measure more often "
-                    "(search.hessian_every), or lower method.first_epoch, method.window or method.lag.",
-                    earliest,
-                    cfg.epochs,
-                )
+            every, warmup = cfg.hessian_every or bilevel.method.hessian_every, bilevel.method.warmup_epochs
+            if (why := self._rise.why_never(every, warmup_epochs=warmup, epochs=cfg.epochs)) is not None:
+                LOG.warning("search: %s", why)
 
     def row(self) -> dict[str, float]:
         """Return what is logged: how often the search has started again, and the weight decay since, where it may."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from darts_core.components import build_method
 from darts_core.config import Config, TextConfig
 from darts_core.data import DATASETS
+from darts_core.search.curvature import CurvatureRise
 
 
 def without_effect(cfg: Config) -> list[str]:
     """Return a line for each setting that nothing will read, beginning with its key; as far as ``params.yaml`` alone can tell."""
     if isinstance(cfg, TextConfig):
-        return [*_text(cfg), *_derivation(cfg), *_progress(cfg)]
-    return [*_augmentation(cfg), *_data(cfg), *_derivation(cfg), *_evaluation(cfg), *_progress(cfg)]
+        return [*_text(cfg), *_curvature(cfg), *_derivation(cfg), *_progress(cfg)]
+    return [*_augmentation(cfg), *_data(cfg), *_curvature(cfg), *_derivation(cfg), *_evaluation(cfg), *_progress(cfg)]
 
 
 def _text(cfg: TextConfig) -> Iterator[str]:
@@ -39,6 +41,18 @@ def _data(cfg: Config) -> Iterator[str]:
     options = cfg.data.options
     if "resize" in options and "image_size" in DATASETS.options(cfg.data.name) and options.get("image_size") is None:
         yield f"data.resize: {options['resize']} has no effect: data.image_size is null, so images stay as they are. Set a size."
+
+
+def _curvature(cfg: Config) -> Iterator[str]:
+    if cfg.derive.genotype != "search":
+        return
+    method, epochs = build_method(cfg), cfg.search.epochs
+    every = cfg.search.hessian_every or method.hessian_every
+    if cfg.search.hessian_every > epochs:
+        yield f"search.hessian_every: {every} has no effect: search.epochs is {epochs}, so the curvature is never measured."
+    for rule in method.stop:
+        if isinstance(rule, CurvatureRise) and (why := rule.why_never(every, warmup_epochs=method.warmup_epochs, epochs=epochs)):
+            yield f"method.name: {cfg.method.name} ends no search here: {why}"
 
 
 def _derivation(cfg: Config) -> Iterator[str]:

@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from darts_core.components import build_method, build_space, text_space
+from darts_core.components import build_space, text_space
 from darts_core.config import Config, TextConfig
 from darts_core.data import Batches, Cycle, Prepared, PreparedText, columns, open_prepared, open_text, resolve_policy
 from darts_core.data.windows import Windows
 from darts_core.engine.loop import Log, no_log
 from darts_core.engine.search import SearchData, SearchResult, search
+from darts_core.methods import METHODS
 from darts_core.nets.baselines import BASELINES
 from darts_core.pipeline.named_files import hashes, named_files
 from darts_core.pipeline.places import PREPARED, SEARCH, write_json
@@ -72,8 +73,11 @@ def _check_training(cfg: Config, prepared: Prepared | PreparedText) -> None:
 def search_cell(
     cfg: Config, prepared: Prepared | PreparedText, session: Session, *, log: Log = no_log, checkpoint: Checkpoint | None = None
 ) -> SearchResult:
-    """Build supernet, method and batches as ``cfg`` says, each with a random stream of its own, and run the search."""
-    space, method = build_space(cfg), build_method(cfg)
+    """Build supernet, method and batches as ``cfg`` says, each with a random stream of its own, and run the search.
+
+    The method derives by its own rule what it watches and stops by: another ``derive.rule`` repeats no search, so it must not change one.
+    """
+    space, method = build_space(cfg), METHODS.build(cfg.method.name, cfg.method.options)
     if isinstance(prepared, PreparedText):
         read, told = prepared.spec.vocab_size, prepared.spec.vocab_size
         data = _windows(cfg, prepared, session)

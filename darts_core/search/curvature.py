@@ -48,6 +48,16 @@ class CurvatureRise:
         middle = max(skipped + self.window // 2, math.ceil(self.first_epoch / every) - 1)
         return (middle - self.window // 2 + self.depth) * every
 
+    def why_never(self, every: int, *, warmup_epochs: int, epochs: int) -> str | None:
+        """Return why a search of so many ``epochs`` is over before a rise can show, or None."""
+        earliest = self.earliest(every, warmup_epochs)
+        if earliest <= epochs:
+            return None
+        return (
+            f"a rise of the eigenvalue shows in epoch {earliest} at the earliest, and search.epochs is {epochs}. Measure more often "
+            "(search.hessian_every), or lower method.first_epoch, method.window or method.lag."
+        )
+
     def _averages(self, history: History) -> tuple[int, float, float] | None:
         """Return the epoch before the rise, and both averages; None where there is no rise."""
         if not history or "hessian" not in history[-1]:

@@ -15,7 +15,7 @@ from darts_core.genotype import Genotype
 from darts_core.search.bilevel import ARCH_GRADIENTS, ArchGradient, Exact, FirstOrder, Still, Unrolled
 from darts_core.search.costs import ExpectedCost, check_costs
 from darts_core.search.curvature import AdaptiveDecay
-from darts_core.search.derive import DeriveRule, strongest_edges
+from darts_core.search.derive import DeriveRule, SkipLimited, strongest_edges
 from darts_core.search.missed import MostMissed
 from darts_core.search.penalties import Penalty
 from darts_core.search.perturb import Perturbation
@@ -247,6 +247,10 @@ def _selection(method: Method, selection: str | None, tune_epochs: int | None) -
         return None
     if method.select is not None:
         raise ValueError(f"method.selection: leave it out, for this method has a selection of its own. Got '{selection}'.")
+    if isinstance(method.derive, SkipLimited):
+        raise ValueError(
+            f"method.selection: leave it out: it would choose past method.skip_limit, which has no say in it. Got '{selection}'."
+        )
     return MostMissed(tune_epochs=5 if tune_epochs is None else at_least(0, "tune_epochs", tune_epochs))
 
 

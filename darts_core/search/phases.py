@@ -10,9 +10,13 @@ from itertools import pairwise
 
 from torch import Tensor
 
+from darts_core.nets.layers import LayersFrame
+from darts_core.nets.macro import MacroFrame
+from darts_core.nets.skeleton import DartsFrame
 from darts_core.spaces.space import CellSpace
 from darts_core.supernet.offer import EdgePrimitives, Offer
 
+_FIXED = (LayersFrame, MacroFrame)
 DROPOUT_DECAY = 0.2  # of the rate's logarithm, an epoch in which alpha moves (chenxin061/pdarts, train_search.py)
 
 
@@ -93,6 +97,13 @@ def strongest_operations(
 
 def check_phases(phases: Sequence[Phase], space: CellSpace) -> None:
     """Raise ``ValueError`` where a phase has no supernet, or would not know which operations to keep."""
+    added = [phase.add_layers for phase in phases]
+    has_fixed_depth = space.frame.cells is not None if isinstance(space.frame, DartsFrame) else isinstance(space.frame, _FIXED)
+    if any(added) and has_fixed_depth:
+        raise ValueError(
+            f"method.add_layers must be {[0] * len(added)} with space.name: {space.name}, which says itself what its {space.layers} layers "
+            f"are. Got {added}."
+        )
     counts = {len(own) for offer in space.offers().values() for own in offer.ops}
     fewest = 1 if space.shape.may_be_none or "none" not in space.primitives else 2
     for number, phase in enumerate(phases, start=1):

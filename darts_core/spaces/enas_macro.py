@@ -30,6 +30,8 @@ def enas_macro(*, init_channels: int = 24, layers: int = 12, primitives: tuple[s
     """
     if set(primitives) & set(SKIPS):
         raise ValueError(f"space.primitives must be operations of a layer, not {' or '.join(SKIPS)}. Got {list(primitives)}.")
+    frame = MacroFrame(layers)
+    frame.check(layers=layers, stem="cifar", auxiliary=False, section="space")
     rows = [primitives if src == layer else SKIPS for layer in range(layers) for src in range(layer + 1)]
     return CellSpace(
         name="enas_macro",
@@ -44,7 +46,7 @@ def enas_macro(*, init_channels: int = 24, layers: int = 12, primitives: tuple[s
             reads=tuple(tuple(range(layer + 1)) for layer in range(layers)),
         ),
         cell_types=(LAYERS,),
-        frame=MacroFrame(layers),
+        frame=frame,
         init_channels=init_channels,
         layers=layers,
         stem="cifar",

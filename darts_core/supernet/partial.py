@@ -48,10 +48,10 @@ def shuffled(x: Tensor, groups: int) -> Tensor:
     return out.contiguous(memory_format=memory_format_of(x))
 
 
-def check_width(channels: int, proportion: int) -> None:
-    """Raise ``ValueError`` where the channels cannot be cut."""
+def check_width(channels: int, proportion: int, *, key: str = "method.channel_proportion") -> None:
+    """Raise ``ValueError`` where the channels cannot be cut; ``key`` gives the proportion."""
     if channels % proportion:
-        raise ValueError(f"space.init_channels must be a multiple of method.channel_proportion, {proportion}. Got {channels}.")
+        raise ValueError(f"space.init_channels must be a multiple of {key}, {proportion}. Got {channels}.")
 
 
 def sources_of(states: Sequence[PartialState], backend: Backend) -> list[Source]:

@@ -45,6 +45,11 @@ IDLE = [
         {"data": {**PHOTOS, "valid_fraction": 0.0}},
         "evaluate.weights: best is the last epoch with data.valid_fraction: 0, unless the ",
     ),
+    ({"search": {"epochs": 5, "hessian_every": 6}}, "search.hessian_every: 6 has no effect: search.epochs is 5, so the curvature is never"),
+    (
+        {"method": {"name": "robust_darts"}, "search": {"epochs": 21}},
+        "method.name: robust_darts ends no search here: a rise of the eigenvalue shows in epoch 22 at the earliest, and search.epochs is",
+    ),
     ({"runtime": {"progress": "bar", "processes": 2}}, "runtime.progress: bar gives lines in retrain: bars of 2 processes"),
 ]
 
@@ -64,6 +69,9 @@ def test_a_setting_without_effect_is_one_line(sections, line):
         {"augment": {"cutout_length": 0}},
         {"data": {**PHOTOS, "resize": "pad", "image_size": 32}},
         {"derive": {"rule": "strongest_edges"}},
+        {"search": {"epochs": 6, "hessian_every": 6}},
+        {"method": {"name": "robust_darts"}, "search": {"epochs": 22}},
+        {"method": {"name": "robust_darts"}, "search": {"epochs": 5, "hessian_every": 6}, "derive": {"genotype": "DARTS_V2"}},
         {"data": {"name": "digits", "valid_fraction": 0.0}, "evaluate": {"weights": "last"}},
         {"runtime": {"progress": "bar"}},
         {"runtime": {"progress": "lines", "processes": 2}},

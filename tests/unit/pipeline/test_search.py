@@ -5,12 +5,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from darts_core.components import build_method
 from darts_core.config import Config
-from darts_core.data import prepare
+from darts_core.data import open_prepared, prepare
+from darts_core.methods import METHODS
 from darts_core.pipeline import search
 from darts_core.pipeline.places import PREPARED
+from darts_core.search.derive import DERIVE_RULES
 
 
 @pytest.fixture
@@ -43,3 +47,13 @@ def test_without_baselines_such_images_are_searched_on(prepared, monkeypatch):
     cfg = prepared.model_copy(update={"retrain": prepared.retrain.model_copy(update={"baselines": ()})})
     with pytest.raises(Begun):
         search.run(SimpleNamespace(cfg=cfg, session=None))
+
+
+def test_no_derivation_rule_changes_a_search(prepared, monkeypatch):
+    monkeypatch.setattr(search, "search", lambda supernet, method, **rest: method)
+    options = {"name": "fair_darts", "gate_threshold": 0.7}
+    own = Config.model_validate({"data": {"name": "digits"}, "method": options, "derive": {"rule": "strongest_edges"}})
+    session = SimpleNamespace(device=torch.device("cpu"), num_workers=0, progress="off")
+    method = search.search_cell(own.model_copy(update={"data": prepared.data}), open_prepared(PREPARED), session)
+    assert method.derive == METHODS.build("fair_darts", {"gate_threshold": 0.7}).derive
+    assert build_method(own).derive == DERIVE_RULES.get("strongest_edges") != method.derive
