@@ -7,7 +7,18 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from darts_core.config.schema import Config, Count, CountOrZero, DataSection, Fraction, NotNegative, Positive, SearchConfig, Section
+from darts_core.config.schema import (
+    Baselines,
+    Config,
+    Count,
+    CountOrZero,
+    DataSection,
+    Fraction,
+    NotNegative,
+    Positive,
+    SearchConfig,
+    Section,
+)
 
 TEXT_SPACES = ("darts_rnn",)
 """The spaces of language models. They stand here, since the sections must be known before a space can be built."""
@@ -36,15 +47,8 @@ class LanguageConfig(Section):
     slowness_penalty: NotNegative = Field(
         default=1e-3, description="times the mean square of the hidden state's change from step to step (TAR)"
     )
-    baselines: tuple[str, ...] = ("lstm",)
+    baselines: Baselines = ("lstm",)
     random_genotypes: CountOrZero = Field(default=1, description="random cells of the same space, trained by the same recipe")
-
-    @field_validator("baselines")
-    @classmethod
-    def _are_distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(value)) < len(value):
-            raise ValueError(f"names a network twice. Got {list(value)}.")
-        return value
 
 
 class TextEvaluateConfig(Section):

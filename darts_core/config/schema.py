@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, ValidationInfo, field_validator
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0, strict=True)]
 OpenFraction = Annotated[float, Field(gt=0.0, lt=1.0, strict=True)]
@@ -17,6 +17,15 @@ NotNegative = Annotated[float, Field(ge=0.0, strict=True)]
 Count = Annotated[int, Field(ge=1, strict=True)]
 CountOrZero = Annotated[int, Field(ge=0, strict=True)]
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
+
+
+def _distinct(value: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(value)) < len(value):
+        raise ValueError(f"names a network twice. Got {list(value)}.")
+    return value
+
+
+Baselines = Annotated[tuple[str, ...], AfterValidator(_distinct)]
 
 
 class Section(BaseModel):
@@ -175,7 +184,7 @@ class RetrainConfig(Section):
     cutout: StrictBool = True
     label_smoothing: Fraction = 0.0
     amp: Literal["off", "bfloat16", "float16"] = "off"
-    baselines: tuple[str, ...] = ("resnet20", "mobilenet_v2")
+    baselines: Baselines = ("resnet20", "mobilenet_v2")
     random_genotypes: CountOrZero = Field(default=1, description="random cells of the same space, trained by the same recipe")
 
     _lr_min = field_validator("lr_min")(_not_above_lr)
@@ -185,13 +194,6 @@ class RetrainConfig(Section):
     def _warm_up_is_shorter(cls, value: int, info: ValidationInfo) -> int:
         if value >= info.data.get("epochs", value + 1):
             raise ValueError(f"must be smaller than retrain.epochs ({info.data['epochs']}). Got {value}.")
-        return value
-
-    @field_validator("baselines")
-    @classmethod
-    def _are_distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(value)) < len(value):
-            raise ValueError(f"names a network twice. Got {list(value)}.")
         return value
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from darts_core.genotype import CELL_TYPES
-from darts_core.nets.skeleton import DartsFrame
 from darts_core.spaces import SPACES
+from darts_core.spaces.darts_cnn import darts_cnn
 from darts_core.spaces.restrict import narrowed
 from darts_core.spaces.space import CellSpace
-from darts_core.supernet.shape import CellShape
 
 _SKIP, _SEP_3, _DIL_3, _DIL_5 = "skip_connect", "sep_conv_3x3", "dil_conv_3x3", "dil_conv_5x5"
 _MAX, _AVG = "max_pool_3x3", "avg_pool_3x3"
@@ -63,19 +63,9 @@ def s1(
     """S1 (Zela et al., ICLR 2020, arXiv:1909.09656): on each edge the two operations that a DARTS search had ranked highest there."""
     if nodes > 4:
         raise ValueError(f"space.nodes must be at most 4 in s1, which names the operations of the edges of so many. Got {nodes}.")
-    shape = CellShape(nodes=nodes)
-    edges = {cell_type: S1_EDGES[cell_type][: len(shape.sources)] for cell_type in CELL_TYPES}
-    return CellSpace(
-        name="s1",
-        primitives=primitives,
-        edge_primitives=narrowed(edges, primitives, known=S1_PRIMITIVES, names=[f"{src}-{dst}" for src, dst in shape.sources]),
-        shape=shape,
-        cell_types=CELL_TYPES,
-        frame=DartsFrame(),
-        init_channels=init_channels,
-        layers=layers,
-        stem=stem,
-    )
+    own = darts_cnn(init_channels=init_channels, layers=layers, nodes=nodes, primitives=primitives, stem=stem)
+    edges = {cell_type: S1_EDGES[cell_type][: len(own.edge_names)] for cell_type in CELL_TYPES}
+    return replace(own, name="s1", edge_primitives=narrowed(edges, primitives, known=S1_PRIMITIVES, names=own.edge_names))
 
 
 @SPACES.register("s2")
@@ -88,7 +78,8 @@ def s2(
     stem: Literal["cifar", "imagenet"] = "cifar",
 ) -> CellSpace:
     """S2 (Zela et al., ICLR 2020, arXiv:1909.09656): skip_connect or sep_conv_3x3 on every edge."""
-    return _uniform("s2", init_channels=init_channels, layers=layers, nodes=nodes, primitives=primitives, stem=stem)
+    own = darts_cnn(init_channels=init_channels, layers=layers, nodes=nodes, primitives=primitives, stem=stem)
+    return replace(own, name="s2")
 
 
 @SPACES.register("s3")
@@ -101,7 +92,8 @@ def s3(
     stem: Literal["cifar", "imagenet"] = "cifar",
 ) -> CellSpace:
     """S3 (Zela et al., ICLR 2020, arXiv:1909.09656): none, skip_connect or sep_conv_3x3 on every edge."""
-    return _uniform("s3", init_channels=init_channels, layers=layers, nodes=nodes, primitives=primitives, stem=stem)
+    own = darts_cnn(init_channels=init_channels, layers=layers, nodes=nodes, primitives=primitives, stem=stem)
+    return replace(own, name="s3")
 
 
 @SPACES.register("s4")
@@ -114,19 +106,5 @@ def s4(
     stem: Literal["cifar", "imagenet"] = "cifar",
 ) -> CellSpace:
     """S4 (Zela et al., ICLR 2020, arXiv:1909.09656): noise or sep_conv_3x3 on every edge."""
-    return _uniform("s4", init_channels=init_channels, layers=layers, nodes=nodes, primitives=primitives, stem=stem)
-
-
-def _uniform(
-    name: str, *, init_channels: int, layers: int, nodes: int, primitives: tuple[str, ...], stem: Literal["cifar", "imagenet"]
-) -> CellSpace:
-    return CellSpace(
-        name=name,
-        primitives=primitives,
-        shape=CellShape(nodes=nodes),
-        cell_types=CELL_TYPES,
-        frame=DartsFrame(),
-        init_channels=init_channels,
-        layers=layers,
-        stem=stem,
-    )
+    own = darts_cnn(init_channels=init_channels, layers=layers, nodes=nodes, primitives=primitives, stem=stem)
+    return replace(own, name="s4")
