@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from darts_core.config import EvaluateConfig
-from darts_core.engine.evaluation import RANDOM_PREFIX, SEARCHED, Evaluation, NetworkScores, Predictions
+from darts_core.engine.evaluation import SEARCHED, Evaluation, NetworkScores, Predictions, random_mean, searched_first
 from darts_core.metrics import (
     bootstrap_accuracy,
     bootstrap_difference,
@@ -44,8 +44,7 @@ def evaluate(
     Raise ``ValueError`` where there is no ``searched`` network, no batch, a label outside the classes, or where a network returns
     something other than finite logits (B, K); the message names it.
     """
-    if SEARCHED not in networks:
-        raise ValueError(f"evaluate: a network called '{SEARCHED}' is needed. Got {sorted(networks)}. Run the stage retrain first.")
+    order = searched_first(networks)
     for network in networks.values():
         network.to(device).eval()
     num_classes = len(class_names)
@@ -53,7 +52,7 @@ def evaluate(
     own = predictions[SEARCHED]
     scores = tuple(
         _score(name, predictions[name], own, network=networks[name], input_shape=input_shape, cfg=cfg, num_classes=num_classes, seed=seed)
-        for name in [SEARCHED, *(name for name in networks if name != SEARCHED)]
+        for name in order
     )
     confusion = confusion_matrix(own.labels, own.classes, num_classes=num_classes)
     return Evaluation(
@@ -165,6 +164,5 @@ def _score(
 
 
 def _vs_random(scores: Sequence[NetworkScores]) -> float | None:
-    random = [row.top1 for row in scores if row.name.startswith(RANDOM_PREFIX)]
-    mean = sum(random) / len(random) if random else 0.0
-    return relative_improvement(scores[0].top1, mean) if mean > 0.0 else None
+    mean = random_mean({row.name: row.top1 for row in scores})
+    return relative_improvement(scores[0].top1, mean) if mean else None

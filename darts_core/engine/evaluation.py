@@ -135,6 +135,19 @@ def _values(row: NetworkScores | ClassScores | ReliabilityBin) -> list[object]:
     return [getattr(row, f.name) for f in fields(row)]
 
 
+def searched_first(networks: Mapping[str, object]) -> list[str]:
+    """Return the names, the searched network's first. Raise ``ValueError`` where there is none."""
+    if SEARCHED not in networks:
+        raise ValueError(f"evaluate: a network called '{SEARCHED}' is needed. Got {sorted(networks)}. Run the stage retrain first.")
+    return [SEARCHED, *(name for name in networks if name != SEARCHED)]
+
+
+def random_mean(scores: Mapping[str, float]) -> float | None:
+    """Return the mean score of the random architectures, by network; None without any."""
+    random = [score for name, score in scores.items() if name.startswith(RANDOM_PREFIX)]
+    return sum(random) / len(random) if random else None
+
+
 def save_scores(folder: Path, quantity: str, scores: Mapping[str, float]) -> None:
     """Write ``scores/<quantity>.csv``: a row for each network."""
     (folder / "scores").mkdir(exist_ok=True)

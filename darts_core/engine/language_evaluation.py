@@ -16,7 +16,7 @@ from torch import Tensor
 from darts_core.config import TextEvaluateConfig
 from darts_core.data import TextSpec
 from darts_core.data.windows import Window
-from darts_core.engine.evaluation import PREDICTION_COLUMNS, RANDOM_PREFIX, SEARCHED, save_scores, write_rows
+from darts_core.engine.evaluation import PREDICTION_COLUMNS, SEARCHED, random_mean, save_scores, searched_first, write_rows
 from darts_core.metrics import bootstrap_perplexity, bootstrap_perplexity_ratio, count_parameters, perplexity
 from darts_core.nets.language_model import LanguageModel
 
@@ -95,9 +95,7 @@ def evaluate_language(
     called ``random_*`` are the random cells. Every bootstrap is drawn anew from ``seed``. Raise ``ValueError`` where there is no
     ``searched`` network, or where one gives something other than finite numbers; the message names it.
     """
-    if SEARCHED not in networks:
-        raise ValueError(f"evaluate: a network called '{SEARCHED}' is needed. Got {sorted(networks)}. Run the stage retrain first.")
-    order = [SEARCHED, *(name for name in networks if name != SEARCHED)]
+    order = searched_first(networks)
     read = {name: window_losses(networks[name], test, name=name) for name in order}
     own = read[SEARCHED][0]
     scores = []
@@ -148,6 +146,5 @@ def window_losses(network: LanguageModel, text: Text, *, name: str) -> tuple[npt
 
 
 def _vs_random(scores: Sequence[LanguageScores]) -> float | None:
-    random = [row.test_ppl for row in scores if row.name.startswith(RANDOM_PREFIX)]
-    mean = sum(random) / len(random) if random else 0.0
-    return 100.0 * (mean - scores[0].test_ppl) / mean if random else None
+    mean = random_mean({row.name: row.test_ppl for row in scores})
+    return None if mean is None else 100.0 * (mean - scores[0].test_ppl) / mean
