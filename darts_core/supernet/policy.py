@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from darts_core.genotype import Cell
 from darts_core.supernet.offer import Offer
 from darts_core.supernet.sampled import Active, Sampled, Weights, one_hot, strongest
 from darts_core.supernet.shape import CellShape
@@ -28,6 +29,12 @@ def one_path(chosen: Mapping[tuple[int, int], int], *, offer: Offer, shape: Cell
         raise ValueError(f"The {offer.cell_type} cell has {', '.join(foreign)} on an edge that does not offer it in this supernet.")
     kept_E = like.new_tensor([float(ends in chosen) for ends in shape.sources])
     return Weights(one_hot(active, like.new_empty(len(active), len(offer.primitives))) * kept_E.unsqueeze(1), active, kept_E)
+
+
+def path_of(cell: Cell, *, offer: Offer, shape: CellShape, like: Tensor) -> Weights:
+    """Return :func:`one_path` of what a genotype's cell has on its edges."""
+    chosen = {(edge.src, dst): offer.primitives.index(edge.op) for dst, edge in cell.edges}
+    return one_path(chosen, offer=offer, shape=shape, like=like)
 
 
 @dataclass(frozen=True, kw_only=True)

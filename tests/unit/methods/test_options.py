@@ -102,6 +102,20 @@ def test_darts_plus_has_a_limit():
             r"method\.baseline_decay must be at least 0 and below 1\. Got 1",
         ),
         ("proxyless", {"arch_gradient": "reinforce", "edge_weights": True}, r"method\.edge_weights must be false or null with REINFORCE"),
+        ("random_search", {"samples": 0}, r"method\.samples must be at least 1\. Got 0\."),
+        ("random_search", {"shared_weights": False, "train_epochs": 0}, r"method\.train_epochs must be at least 1\. Got 0\."),
+        ("random_search", {"train_epochs": 3}, r"method\.train_epochs has an effect with method\.shared_weights: false alone"),
+        (
+            "random_search",
+            {"shared_weights": False, "score_batches": 4},
+            r"method\.score_batches has an effect with method\.shared_weights: true alone",
+        ),
+        (
+            "random_search",
+            {"shared_weights": False, "channel_proportion": 4, "edge_weights": False},
+            r"method\.channel_proportion, method\.edge_weights: leave it out with method\.shared_weights: false",
+        ),
+        ("random_search", {"shared_weights": False, "selection": "perturbation"}, r"method\.selection: leave it out"),
         ("darts", {"stable_epoch": 3}, r"method\.stable_epoch: not an option of method 'darts' \(did you mean 'stable_epochs'\?\)"),
     ],
 )
