@@ -12,12 +12,14 @@ from torch.optim import Optimizer
 from darts_core.config import SearchConfig
 from darts_core.genotype import Genotype
 from darts_core.search.bilevel import ArchGradient, FirstOrder, Still
+from darts_core.search.controller import SKIP_OR_NOT
 from darts_core.search.costs import ExpectedCost, check_costs
 from darts_core.search.curvature import AdaptiveDecay
 from darts_core.search.derive import DeriveRule, strongest_edges
 from darts_core.search.penalties import Penalty
 from darts_core.search.perturb import Perturbation
 from darts_core.search.phases import Phase, check_phases, spans
+from darts_core.search.reinforce import Reinforce
 from darts_core.search.select import Selection, TrainedAlone
 from darts_core.search.stop import SkipLimit, StopRule
 from darts_core.search.temperature import Schedule
@@ -53,7 +55,8 @@ class Method:
     ``warmup_epochs`` are then those of each, and ``stop`` is looked at in the last one alone. ``restart`` says how a search goes on
     after a rise of the curvature, which is measured every ``hessian_every`` epochs where ``search.hessian_every`` is 0. The weights
     decay by ``weight_decay_factor`` times ``search.weight_decay``; paths are dropped in weight steps with a probability that grows to
-    ``drop_path_prob``. Operations that weigh less than ``prune_below`` after an epoch are not computed any more.
+    ``drop_path_prob``. Operations that weigh less than ``prune_below`` after an epoch are not computed any more. The norm of the
+    gradient of alpha and beta together is at most ``arch_grad_clip`` when they move.
     """
 
     relax: Relaxation
@@ -78,6 +81,7 @@ class Method:
     weight_decay_factor: float = 1.0
     drop_path_prob: float = 0.0
     prune_below: float | None = None
+    arch_grad_clip: float | None = None
 
     @property
     def drops_skips(self) -> bool:
@@ -197,6 +201,7 @@ def require_supernet(method: Method) -> None:
 
 def check_space(method: Method, space: Space) -> None:
     """Raise ``ValueError`` where ``space`` does not suit a phase of the method, its operations have no cost, or it cannot have a part."""
+    _check_skip_rate(method, space)
     if isinstance(space, CellSpace):
         check_phases(method.phases, space)
         check_costs(method.penalties, space.primitives)
@@ -211,3 +216,14 @@ def check_space(method: Method, space: Space) -> None:
     ):
         if is_there:
             raise ValueError(f"method.{key} expected with space.name: {space.name}.")
+
+
+def _check_skip_rate(method: Method, space: Space) -> None:
+    gradient = method.arch_gradient
+    if not isinstance(gradient, Reinforce) or gradient.skip_rate is None:
+        return
+    if not any(set(names) == SKIP_OR_NOT for offer in space.offers().values() for names in offer.names):
+        raise ValueError(
+            f"method.skip_weight must be 0 with space.name: {space.name}, where no edge is a choice between a skip connection and none. "
+            f"Got {gradient.skip_rate.weight:g}."
+        )

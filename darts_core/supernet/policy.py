@@ -42,11 +42,13 @@ class Drawn:
     """An architecture, as the weights 0 and 1 of each cell type.
 
     ``log_prob`` is the logarithm of its probability in nats, ``entropy`` that of the decisions that led to it; scalars with a gradient.
+    ``skips`` are the probabilities that the skip connections of each layer had, one after the other, where layers choose among these.
     """
 
     weights: Mapping[str, Weights]
     log_prob: Tensor
     entropy: Tensor
+    skips: tuple[Tensor, ...] = ()
 
 
 class Policy(Sampled):
