@@ -3,8 +3,9 @@
 python -m benchmarks.nb201 --data cifar10-jpeg.tar.xz --table nasbench201_cifar10_12epochs.csv --seeds 0 1 2
 
 ``--data`` is a folder or archive of CIFAR-10 as images, ``train/<class>/`` and ``test/<class>/``; no test image is used. ``--table`` has
-the accuracies of all 15,625 architectures after 12 epochs; a search never sees it. The settings stand in nb201.yaml. Each run leaves a
-file in ``--out`` and is not repeated while its settings are the same; the table there has all runs that are asked for.
+the accuracies of all 15,625 architectures after 12 epochs; a search never sees it. The settings stand in nb201.yaml, those of
+a search that collapses in nb201_collapse.yaml (``--settings``). Each run leaves a file in ``--out`` and is not repeated while its settings
+are the same; the table there has all runs that are asked for.
 """
 
 from __future__ import annotations

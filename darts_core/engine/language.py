@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import Iterable
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +25,11 @@ from darts_core.runtime.optim import sgd
 
 LOG = logging.getLogger(__name__)
 SHOWN = ("train_loss", "train_ppl", "valid_loss", "valid_ppl", "is_averaged")
+Section = Literal["retrain", "search"]
+ADVICE = {
+    "retrain": "Lower retrain.batch_size, retrain.bptt, retrain.hidden or runtime.processes.",
+    "search": "Lower search.batch_size, space.bptt or space.hidden.",
+}
 MAX_ROLL_BACKS = 5  # in a row: from then on the numbers are not chance
 Batches = Iterable[tuple[Window, Tensor]]
 
@@ -35,10 +40,11 @@ class LanguageTrainer:
     Where a loss is not a number, weights and optimiser go back to the best epoch, and the next epoch draws other masks and windows.
     """
 
-    def __init__(self, network: LanguageModel, cfg: LanguageConfig, *, name: str) -> None:
+    def __init__(self, network: LanguageModel, cfg: LanguageConfig, *, name: str, section: Section = "retrain") -> None:
         self.network = network
         self.cfg = cfg
         self.name = name
+        self.section = section
         self.parameters = list(network.parameters())
         self.optimizer = sgd(self.parameters, lr=cfg.lr, momentum=0.0, weight_decay=cfg.weight_decay)
         self.average: Average | None = None
@@ -107,7 +113,8 @@ class LanguageTrainer:
         self._roll_backs += 1
         if self._good is None or self._roll_backs > MAX_ROLL_BACKS:
             raise TrainingError(
-                f"The loss of epoch {epoch + 1} of {self.name} is not a number: it diverged. Lower retrain.lr or retrain.grad_clip."
+                f"The loss of epoch {epoch + 1} of {self.name} is not a number: it diverged. "
+                f"Lower {self.section}.lr or {self.section}.grad_clip."
             )
         LOG.warning("retrain %s: the loss of epoch %d is not a number; back to the weights of the best epoch.", self.name, epoch + 1)
         random = self.network.noise.get_extra_state()
@@ -177,21 +184,22 @@ def retrain_language(
     progress: str = "off",
     log: Log = no_log,
     checkpoint: Checkpoint | None = None,
+    section: Section = "retrain",
 ) -> Trained:
     """Train ``network`` for ``cfg.epochs`` epochs; go on from ``checkpoint`` where it holds a state called ``name``.
 
-    The best epoch is the one of lowest validation loss. Raise ``TrainingError`` where the loss is not finite and stays so, or the device's
-    memory is full.
+    The best epoch is the one of lowest validation loss. ``section`` of ``params.yaml`` is what the recipe is from. Raise ``TrainingError``
+    where the loss is not finite and stays so, or the device's memory is full.
     """
     return train_epochs(
-        LanguageTrainer(network.to(device), cfg, name=name),
+        LanguageTrainer(network.to(device), cfg, name=name, section=section),
         name=name,
         train=train,
         valid=valid,
         epochs=cfg.epochs,
         device=device,
         shown=SHOWN,
-        advice="Lower retrain.batch_size, retrain.bptt, retrain.hidden or runtime.processes.",
+        advice=ADVICE[section],
         progress=progress,
         log=log,
         checkpoint=checkpoint,

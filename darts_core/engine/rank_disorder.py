@@ -15,8 +15,7 @@ from darts_core.engine.loop import Batch, to_device
 from darts_core.genotype import Genotype
 from darts_core.metrics import RunningMean, top_k_accuracy
 from darts_core.metrics.ranks import rank_correlation
-from darts_core.runtime.seed import stream
-from darts_core.spaces.space import CellSpace
+from darts_core.spaces.space import Space
 from darts_core.supernet.recompute import BatchNormsStandStill
 from darts_core.supernet.supernet import Supernet
 
@@ -88,16 +87,15 @@ def supernet_accuracy(supernet: Supernet, genotype: Genotype, batches: Iterable[
     return accuracy.value
 
 
-def draw_distinct(space: CellSpace, samples: int, *, seed: int) -> list[Genotype]:
-    """Draw so many different architectures by ``seed``, whatever else the seed draws. Raise ``ValueError`` where there are not as many."""
-    generator = stream(seed, "rank disorder")
+def draw_distinct(space: Space, samples: int, *, generator: torch.Generator, key: str = "search.rank_samples") -> list[Genotype]:
+    """Draw so many different architectures. Raise ``ValueError`` that names ``key`` where there are not as many."""
     found: dict[str, Genotype] = {}
     for _ in range(100 * samples):
         genotype = space.random_genotype(generator)
         found.setdefault(str(genotype.to_dict()), genotype)
         if len(found) == samples:
             return list(found.values())
-    raise ValueError(f"search.rank_samples: {samples} different architectures expected in the space '{space.name}'. Found {len(found)}.")
+    raise ValueError(f"{key}: {samples} different architectures expected in the space '{space.name}'. Found {len(found)}.")
 
 
 def require_probe(probe: RankProbe | None, cfg: SearchConfig) -> None:

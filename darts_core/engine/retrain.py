@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -20,17 +20,27 @@ from darts_core.runtime.checkpoint import Checkpoint
 from darts_core.runtime.optim import sgd
 
 SHOWN = ("train_loss", "train_acc", "valid_loss", "valid_acc", "lr", "data_percent")
+Section = Literal["retrain", "search"]
+ADVICE = {
+    "retrain": "Lower retrain.batch_size, retrain.init_channels or runtime.processes.",
+    "search": "Lower search.batch_size or space.init_channels.",
+}
+"""Of what to lower where the device's memory is full."""
+
 AMP_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class Trainer:
     """A network, its optimiser and the recipe: one epoch at a time; ``state_dict`` holds all that moves."""
 
-    def __init__(self, network: nn.Module, cfg: RetrainConfig, *, device: torch.device, drop_path: DropPath) -> None:
+    def __init__(
+        self, network: nn.Module, cfg: RetrainConfig, *, device: torch.device, drop_path: DropPath, section: Section = "retrain"
+    ) -> None:
         self.network = network
         self.cfg = cfg
         self.device = device
         self.drop_path = drop_path
+        self.section = section
         self.parameters = list(network.parameters())
         self.drawn = drawn_modules(network)
         self.optimizer = sgd(self.parameters, lr=cfg.lr, momentum=cfg.momentum, weight_decay=cfg.weight_decay)
@@ -52,7 +62,9 @@ class Trainer:
             value, logits = self.step(images, labels)
             loss.update(value, len(labels))
             accuracy.update(top_k_accuracy(logits, labels), len(labels))
-        require_finite(loss.value, what=f"The loss of epoch {epoch + 1}", advice="Lower retrain.lr, or set retrain.grad_clip.")
+        require_finite(
+            loss.value, what=f"The loss of epoch {epoch + 1}", advice=f"Lower {self.section}.lr, or set {self.section}.grad_clip."
+        )
         return {"train_loss": loss.value, "train_acc": accuracy.value, "lr": lr, "drop_path_prob": self.drop_path.prob}
 
     def assess(self, batches: Iterable[Batch]) -> Row:
@@ -117,16 +129,17 @@ def retrain(
     progress: str = "off",
     log: Log = no_log,
     checkpoint: Checkpoint | None = None,
+    section: Section = "retrain",
 ) -> Trained:
     """Train ``network`` for ``cfg.epochs`` epochs; go on from ``checkpoint`` where it holds a state called ``name``.
 
     The best epoch is the one of highest validation accuracy, of these the one of lowest validation loss. ``drop_path`` is the object that
-    the network was built with; its probability grows linearly with the epoch. Raise ``TrainingError`` where the loss is not finite or the
-    device's memory is full.
+    the network was built with; its probability grows linearly with the epoch. ``section`` of ``params.yaml`` is what the recipe is from.
+    Raise ``TrainingError`` where the loss is not finite or the device's memory is full.
     """
     network.to(device).to(memory_format=memory_format)
     return train_epochs(
-        Trainer(network, cfg, device=device, drop_path=drop_path),
+        Trainer(network, cfg, device=device, drop_path=drop_path, section=section),
         name=name,
         train=train,
         valid=valid,
@@ -134,7 +147,7 @@ def retrain(
         device=device,
         memory_format=memory_format,
         shown=SHOWN,
-        advice="Lower retrain.batch_size, retrain.init_channels or runtime.processes.",
+        advice=ADVICE[section],
         progress=progress,
         log=log,
         checkpoint=checkpoint,

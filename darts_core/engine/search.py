@@ -37,7 +37,7 @@ from darts_core.genotype import Cell, Genotype
 from darts_core.runtime.checkpoint import Checkpoint
 from darts_core.runtime.progress import Progress
 from darts_core.search.hessian import dominant_eigenvalue
-from darts_core.search.method import Method, check_warmup
+from darts_core.search.method import Method, check_warmup, require_supernet
 from darts_core.search.stop import why_stop
 from darts_core.spaces.space import Space
 from darts_core.supernet.sampled import Sampled
@@ -74,7 +74,8 @@ class SearchResult:
     architecture after the last one, where the method does; ``ranks`` are the architectures of a probe and their accuracies, epoch by epoch,
     ``op_weights`` the final weights op_EO of each cell type, ``edge_weights`` those of the edges, edge_E, where they have any, and
     ``supernet_state`` is the ``state_dict`` with alpha in it. ``computed`` says by which backend and memory mode, ``stopped`` why the
-    search ended before its last epoch, if it did.
+    search ended before its last epoch, if it did. ``chosen`` is the row of the history that the accuracies are of: the last one, unless
+    architectures were trained one by one, each with a row and without a supernet.
     """
 
     genotype: Genotype
@@ -88,6 +89,7 @@ class SearchResult:
     op_weights: dict[str, Tensor] = field(repr=False)
     edge_weights: dict[str, Tensor] = field(repr=False)
     supernet_state: dict[str, Tensor] = field(repr=False)
+    chosen: int = -1
 
     @property
     def normal(self) -> Cell:
@@ -102,12 +104,12 @@ class SearchResult:
     @property
     def train_acc(self) -> float:
         """Top-1 accuracy of the supernet on its training batches in the last epoch, percent."""
-        return float(self.history[-1]["train_acc"])
+        return float(self.history[self.chosen]["train_acc"])
 
     @property
     def valid_acc(self) -> float:
         """Top-1 accuracy of the supernet on held-out images after the last epoch, percent."""
-        return float(self.history[-1]["valid_acc"])
+        return float(self.history[self.chosen]["valid_acc"])
 
 
 def search(
@@ -135,6 +137,7 @@ def search(
     """
     check_warmup(method, cfg)
     require_probe(probe, cfg)
+    require_supernet(method)
     if isinstance(data.train, Sized) and len(data.train) == 0:
         raise TrainingError("The training loader has no batch: fewer images than search.batch_size with drop_last?")
     state = None if checkpoint is None else checkpoint.load("search")

@@ -12,6 +12,7 @@ from darts_core.engine.epoch import train_epoch
 from darts_core.engine.loop import Batch, Loader, require_finite
 from darts_core.engine.schedule import cosine
 from darts_core.metrics import RunningMean, top_k_accuracy
+from darts_core.search.select import TrainedAlone
 from darts_core.search.steps import Bilevel
 from darts_core.spaces.space import Space
 from darts_core.supernet.recompute import BatchNormsStandStill
@@ -34,6 +35,7 @@ def selected(
     """
     supernet, method, cfg = bilevel.supernet, bilevel.method, bilevel.cfg
     assert method.select is not None
+    assert not isinstance(method.select, TrainedAlone)  # require_supernet lets none here
     bilevel.start_epoch(cfg.epochs)  # nothing is left of what fades along the search
     few = None if method.select.batches is None else [next(valid) for _ in range(method.select.batches)]
     tuning: list[Bilevel] = []

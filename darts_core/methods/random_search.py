@@ -1,22 +1,38 @@
-"""Random search with shared weights."""
+"""Random search, with shared weights or without."""
 
 from __future__ import annotations
 
 from darts_core.methods import METHODS
 from darts_core.search.bilevel import Still
 from darts_core.search.method import Method
-from darts_core.search.select import BestOfRandom
+from darts_core.search.ranges import at_least
+from darts_core.search.select import BestOfRandom, TrainedAlone
 from darts_core.search.uniform import Uniform
 
 
 @METHODS.register("random_search")
-def random_search(*, samples: int = 100, score_batches: int = 8) -> Method:
+def random_search(
+    *, shared_weights: bool = True, samples: int = 100, score_batches: int | None = None, train_epochs: int | None = None
+) -> Method:
     """Random search with shared weights (Li and Talwalkar, UAI 2019, arXiv:1902.07638): what a search must beat.
 
     Each batch trains one operation an edge, drawn evenly. After the last epoch the best of ``samples`` random genotypes is taken, by
-    their accuracy on ``score_batches`` validation batches with the shared weights and the batches' own statistics.
+    their accuracy on ``score_batches`` (null: 8) validation batches with the shared weights and the batches' own statistics.
+
+    Without ``shared_weights`` there is no supernet: ``samples`` different architectures, of the supernet's size, are trained one by one
+    from scratch for ``train_epochs`` (null: search.epochs) on the images for the weights, and the best in its last epoch on the held-out
+    ones is taken. All of it counts as the search's seconds, so that samples times epochs can be set to what another search takes.
     """
-    for key, value in (("samples", samples), ("score_batches", score_batches)):
-        if value < 1:
-            raise ValueError(f"method.{key} must be at least 1. Got {value}.")
-    return Method(relax=Uniform(), arch_gradient=Still(), select=BestOfRandom(samples=samples, batches=score_batches))
+    if not shared_weights:
+        if score_batches is not None:
+            raise ValueError(
+                f"method.score_batches has an effect with method.shared_weights: true alone. Set it to null. Got {score_batches}."
+            )
+        alone = TrainedAlone(
+            samples=at_least(1, "samples", samples), epochs=None if train_epochs is None else at_least(1, "train_epochs", train_epochs)
+        )
+        return Method(relax=Uniform(), arch_gradient=Still(), select=alone)
+    if train_epochs is not None:
+        raise ValueError(f"method.train_epochs has an effect with method.shared_weights: false alone. Set it to null. Got {train_epochs}.")
+    batches = 8 if score_batches is None else at_least(1, "score_batches", score_batches)
+    return Method(relax=Uniform(), arch_gradient=Still(), select=BestOfRandom(samples=at_least(1, "samples", samples), batches=batches))

@@ -5,21 +5,20 @@ from __future__ import annotations
 import logging
 from itertools import islice
 
-import torch
-
 from darts_core.components import image_space, rank_table
-from darts_core.config import Config, RetrainConfig
-from darts_core.data import Batches, Images, Prepared, resolve_policy
+from darts_core.config import Config
+from darts_core.data import Batches, Prepared
 from darts_core.engine.rank_disorder import RankProbe, draw_distinct
-from darts_core.engine.retrain import retrain
 from darts_core.genotype import Genotype
-from darts_core.ops.drop_path import DropPath
+from darts_core.pipeline.short_training import trainer
 from darts_core.runtime.checkpoint import Checkpoint
-from darts_core.runtime.seed import seeded, stream
+from darts_core.runtime.seed import stream
 from darts_core.runtime.session import Session
 
 BATCHES = 8
 """Of validation images of all classes, that the supernet is asked about."""
+
+PURPOSE = "rank disorder"
 
 LOG = logging.getLogger(__name__)
 
@@ -33,55 +32,39 @@ def rank_probe(cfg: Config, prepared: Prepared, session: Session, *, checkpoint:
     if not cfg.search.rank_samples:
         return None
     space, table = image_space(cfg), rank_table(cfg)
-    genotypes = draw_distinct(space, cfg.search.rank_samples, seed=cfg.seed)
+    genotypes = draw_distinct(space, cfg.search.rank_samples, generator=stream(cfg.seed, PURPOSE))
     names = [space.spell(genotype) if space.spell is not None else f"random_{number}" for number, genotype in enumerate(genotypes)]
     splits = prepared.search_splits(cfg.search.train_portion, seed=cfg.seed, fraction=cfg.search.data_fraction)
     if table is not None:
         accuracies = [table.look_up(name).valid_acc for name in names]
     else:
-        accuracies = _trained(genotypes, cfg, splits, session, checkpoint)
+        accuracies = _trained(genotypes, cfg, prepared, session, checkpoint)
     mixed = Batches(splits[1], cfg.search.batch_size, shuffle=True, generator=stream(cfg.seed, "rank disorder batches"))
     return RankProbe(
         genotypes=genotypes, names=names, own_accs=accuracies, batches=list(islice(mixed, BATCHES)), every=cfg.search.rank_every
     )
 
 
-def _trained(
-    genotypes: list[Genotype], cfg: Config, splits: tuple[Images, Images], session: Session, checkpoint: Checkpoint | None
-) -> list[float]:
+def _trained(genotypes: list[Genotype], cfg: Config, prepared: Prepared, session: Session, checkpoint: Checkpoint | None) -> list[float]:
     """Train each architecture by the search's recipe and sizes for ``search.rank_truth`` epochs; return their validation accuracies."""
-    own, space = cfg.search, image_space(cfg)
-    alike = {key: getattr(own, key) for key in ("batch_size", "lr", "lr_min", "momentum", "weight_decay", "grad_clip", "cutout")}
-    recipe = RetrainConfig.model_validate(
-        {"epochs": own.rank_truth, "warmup_epochs": 0, "auxiliary": False, "drop_path_prob": 0.0, **alike}
+    assert isinstance(cfg.search.rank_truth, int)
+    train = trainer(
+        cfg,
+        prepared,
+        session,
+        epochs=cfg.search.rank_truth,
+        name=lambda number: f"rank_{number}",
+        purpose=PURPOSE,
+        checkpoint=checkpoint,
     )
-    place = {"device": session.device, "num_workers": session.num_workers}
-    spec = splits[0].spec
     accuracies = []
     for number, genotype in enumerate(genotypes):
-        name = f"rank_{number}"
-        with seeded(cfg.seed, f"rank disorder weights {number}"):
-            network = space.network(
-                genotype,
-                in_channels=spec.channels,
-                num_classes=spec.num_classes,
-                init_channels=space.init_channels,
-                layers=space.layers,
-                stem=space.stem,
-            )
-        policy = resolve_policy(spec, cfg.augment, cutout=own.cutout)
-        generator = stream(cfg.seed, "rank disorder training batches")  # the same images in the same order for all
-        trained = retrain(
-            network,
-            name=name,
-            train=Batches(splits[0], own.batch_size, shuffle=True, policy=policy, generator=generator, **place),  # type: ignore[arg-type]
-            valid=Batches(splits[1], own.batch_size, shuffle=False, **place),  # type: ignore[arg-type]
-            cfg=recipe,
-            drop_path=DropPath(torch.Generator()),
-            device=session.device,
-            memory_format=session.memory_format,
-            checkpoint=checkpoint,
+        accuracies.append(float(train(genotype, number).value("valid_acc", "last") or 0.0))
+        LOG.info(
+            "search: rank_%d of %d for the rank disorder has %.2f %% after %d epochs.",
+            number,
+            len(genotypes),
+            accuracies[-1],
+            cfg.search.rank_truth,
         )
-        accuracies.append(float(trained.value("valid_acc", "last") or 0.0))
-        LOG.info("search: %s of %d for the rank disorder has %.2f %% after %d epochs.", name, len(genotypes), accuracies[-1], recipe.epochs)
     return accuracies

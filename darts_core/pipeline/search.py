@@ -15,6 +15,7 @@ from darts_core.components import build_space, text_space
 from darts_core.config import Config, TextConfig
 from darts_core.data import Batches, Cycle, Prepared, PreparedText, columns, open_prepared, open_text, resolve_policy
 from darts_core.data.windows import Windows
+from darts_core.engine.alone import search_alone, state_name
 from darts_core.engine.loop import Log, no_log
 from darts_core.engine.search import SearchData, SearchResult, search
 from darts_core.methods import METHODS
@@ -22,11 +23,14 @@ from darts_core.nets.baselines import BASELINES
 from darts_core.pipeline.named_files import hashes, named_files
 from darts_core.pipeline.places import PREPARED, SEARCH, write_json
 from darts_core.pipeline.rank_disorder import rank_probe
+from darts_core.pipeline.short_training import trainer
 from darts_core.pipeline.stage import Stage, circumstances
 from darts_core.report.search import draw_search, save_tables
 from darts_core.runtime.checkpoint import Checkpoint
 from darts_core.runtime.seed import seeded, stream
 from darts_core.runtime.session import Session
+from darts_core.search.method import check_warmup
+from darts_core.search.select import TrainedAlone
 from darts_core.search.stop import main_cell
 
 SCHEMA_VERSION = 1
@@ -78,6 +82,8 @@ def search_cell(
     The method derives by its own rule what it watches and stops by: another ``derive.rule`` repeats no search, so it must not change one.
     """
     space, method = build_space(cfg), METHODS.build(cfg.method.name, cfg.method.options)
+    if isinstance(method.select, TrainedAlone):
+        return _search_alone(cfg, prepared, session, log=log, checkpoint=checkpoint)
     if isinstance(prepared, PreparedText):
         read, told = prepared.spec.vocab_size, prepared.spec.vocab_size
         data = _windows(cfg, prepared, session)
@@ -103,6 +109,33 @@ def search_cell(
         checkpoint=checkpoint,
         generator=stream(cfg.seed, "search perturbation"),
         probe=rank_probe(cfg, prepared, session, checkpoint=checkpoint) if isinstance(prepared, Prepared) else None,
+    )
+
+
+def _search_alone(
+    cfg: Config, prepared: Prepared | PreparedText, session: Session, *, log: Log, checkpoint: Checkpoint | None
+) -> SearchResult:
+    """Train random architectures one by one on the images or the text for the weights; the best of the held-out ones is found."""
+    space, method = build_space(cfg), METHODS.build(cfg.method.name, cfg.method.options)
+    assert isinstance(method.select, TrainedAlone)
+    check_warmup(method, cfg.search)
+    train = trainer(
+        cfg,
+        prepared,
+        session,
+        epochs=method.select.budget(cfg.search),
+        name=state_name,
+        purpose="random search",
+        checkpoint=checkpoint,
+    )
+    return search_alone(
+        method,
+        space=space,
+        train=train,
+        generator=stream(cfg.seed, "random search"),
+        progress=session.progress,
+        log=log,
+        checkpoint=checkpoint,
     )
 
 
@@ -154,7 +187,7 @@ def _save(result: SearchResult, stage: Stage) -> None:
     )
     sizes = {"space": space.name, "primitives": list(space.primitives)}
     _save_arch({"searched": True, **sizes, "op_weights": op_weights, "edge_weights": edge_weights})
-    last = result.history[-1]
+    last = result.history[result.chosen]
     named = {
         "search_valid_acc": "valid_acc",
         "search_valid_loss": "valid_loss",
@@ -163,12 +196,12 @@ def _save(result: SearchResult, stage: Stage) -> None:
     }
     watched = ("skip_share", f"parameterless_{main_cell(last)}", "collapsed", "rank_tau", "rank_rho", "train_ppl", "valid_ppl")
     alike = [key for key in last if key.startswith("entropy_") or key in watched]
-    stage.metrics({**{key: last[name] for key, name in named.items()}, **{f"search_{key}": last[key] for key in alike}})
+    stage.metrics({**{key: last[name] for key, name in named.items() if name in last}, **{f"search_{key}": last[key] for key in alike}})
     stage.epochs(result.costs, prefix="search", total="search_epochs_s")
     if result.selection is not None:
         stage.resources["search_selection_s"] = result.selection["epoch_s"]
     save_tables(result.history, result.alphas, result.costs, stage.reports, ranks=result.ranks)
-    draw_search(result.history, result.alphas, stage.reports, ranks=result.ranks)
+    draw_search(result.history, result.alphas, stage.reports, ranks=result.ranks, step="epoch" if result.alphas else "architecture")
 
 
 def _save_arch(content: dict[str, Any]) -> None:

@@ -26,10 +26,10 @@ PANELS = (
 SPLITS = (("train", palette.GREY), ("valid", palette.BLUE))
 
 
-def plot_history(history: pd.DataFrame, path: str | Path, *, title: str) -> Path:
+def plot_history(history: pd.DataFrame, path: str | Path, *, title: str, step: str = "epoch") -> Path:
     """Draw one panel each for loss, accuracy, perplexity and learning rate, as far as the table has them; return ``path``.
 
-    Training is grey, validation blue; the epoch of highest validation accuracy, or of lowest perplexity, is ringed.
+    Training is grey, validation blue; the epoch, or other ``step``, of highest validation accuracy, or lowest perplexity, is ringed.
     """
     _check(history, title)
     panels = [panel for panel in PANELS if _columns(history, panel[0])]
@@ -37,11 +37,11 @@ def plot_history(history: pd.DataFrame, path: str | Path, *, title: str) -> Path
         raise ValueError(f"{title}: a history with a loss, an accuracy or lr expected. Got the columns {list(history.columns)}.")
     with style.look():
         figure = style.new_figure(0.2 + 3.55 * len(panels), 3.35)
-        style.head(figure, title, note=_best_note(history))
+        style.head(figure, title, note=_best_note(history, step))
         for k, (suffix, heading, unit) in enumerate(panels):
             axes = style.place(figure, left=0.75 + 3.55 * k, top=1.02, width=2.35, height=1.78)
             axes.set_title(heading.capitalize(), fontsize=9.5, pad=7)
-            _panel(axes, history, suffix, unit)
+            _panel(axes, history, suffix, unit, step)
         return style.save(figure, path)
 
 
@@ -90,11 +90,11 @@ def _columns(history: pd.DataFrame, suffix: str) -> list[tuple[str, str, str]]:
     return [(column, label, colour) for column, label, colour in wanted if column in history and history[column].notna().any()]
 
 
-def _panel(axes: Axes, history: pd.DataFrame, suffix: str, unit: str) -> None:
+def _panel(axes: Axes, history: pd.DataFrame, suffix: str, unit: str, step: str) -> None:
     ends = []
     for column, label, colour in _columns(history, suffix):
         ends += draw_curve(axes, history["epoch"], history[column], label=label, colour=colour)
-    axes.set(xlabel="epoch", ylabel=unit)
+    axes.set(xlabel=step, ylabel=unit)
     epoch_axis(axes, history["epoch"])
     if suffix == "lr":
         axes.set_ylim(bottom=0)
@@ -118,11 +118,11 @@ def _best(history: pd.DataFrame, suffix: str) -> tuple[float, float] | None:
     return float(history["epoch"].iloc[row]), float(history[column].iloc[row])
 
 
-def _best_note(history: pd.DataFrame) -> str:
+def _best_note(history: pd.DataFrame, step: str) -> str:
     if (best := _best(history, "ppl")) is not None:
-        return f"lowest validation perplexity {best[1]:.2f} in epoch {best[0]:.0f}"
+        return f"lowest validation perplexity {best[1]:.2f} in {step} {best[0]:.0f}"
     if (best := _best(history, "acc")) is not None:
-        return f"highest validation accuracy {best[1]:.2f} % in epoch {best[0]:.0f}"
+        return f"highest validation accuracy {best[1]:.2f} % in {step} {best[0]:.0f}"
     return ""
 
 

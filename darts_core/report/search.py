@@ -40,18 +40,18 @@ def save_tables(history: Rows, alphas: Rows, costs: Rows, folder: Path, *, ranks
         pd.DataFrame(ranks)[list(RANK_COLUMNS)].to_csv(folder / "rank_disorder.csv", index=False)
 
 
-def draw_search(history: Rows, alphas: Rows, folder: Path, *, ranks: Rows = ()) -> None:
+def draw_search(history: Rows, alphas: Rows, folder: Path, *, ranks: Rows = (), step: str = "epoch") -> None:
     """Draw the history, each cell's mean weights, and heatmaps of at most five epochs (``alpha_<cell>_epoch_<n>.png``).
 
-    With ``ranks``, draw the rank disorder, too.
+    ``step`` is what a row of the history stands for. With ``ranks``, draw the rank disorder, too.
     """
-    plot_history(pd.DataFrame(history), folder / "history.png", title="Search")
+    plot_history(pd.DataFrame(history), folder / "history.png", title="Search", step=step)
     if ranks:
         plot_rank_disorder(pd.DataFrame(history), pd.DataFrame(ranks), folder / "rank_disorder.png")
     frame = pd.DataFrame(alphas, columns=list(ALPHA_COLUMNS))
     epochs = sorted(frame["epoch"].unique())
-    step = -(-len(epochs) // HEATMAPS)
+    apart = -(-len(epochs) // HEATMAPS)
     for cell_type in frame["cell"].unique():
         plot_curves(frame, cell_type, folder / ALPHAS / f"alphas_{cell_type}.png")
-        for epoch in epochs[::-1][::step]:
+        for epoch in epochs[::-1][::apart]:
             plot_heatmap(frame, cell_type, int(epoch), folder / f"alpha_{cell_type}_epoch_{int(epoch):04d}.png")

@@ -74,6 +74,10 @@ class Checkpoint:
             raise CheckpointError(f"{path} cannot be read ({why}). Delete it to start this stage from the beginning.") from error
         return state
 
+    def discard(self, name: str) -> None:
+        """Delete the state saved as ``name``, if there is one."""
+        (self.folder / f"{name}.pt").unlink(missing_ok=True)
+
     def begin_run(self) -> float:
         """Note that a run of the stage begins; return the seconds of the runs before it, each up to the last state that it saved.
 

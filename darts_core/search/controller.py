@@ -16,6 +16,7 @@ from darts_core.supernet.shape import CellShape
 START = 0.1  # parameters begin evenly within plus and minus this
 LOGGED = 256  # architectures that the logged probabilities are averaged over
 LEAST = 1e-6  # of these, for a logarithm of them is taken
+SKIP_OR_NOT = {"none", "skip_connect"}  # what an edge offers that is a skip connection or nothing
 BARRED = -1e9  # the logit of what cannot be chosen: a probability of 0, without a NaN in the entropy
 
 Choose = Callable[[Tensor], Tensor]
@@ -175,7 +176,17 @@ class Controller(Joint):
         """Return an architecture of the cells that the controller was fitted to."""
         run = self.roll(1)
         weights = {cell_type: self._path(run, cell_type) for cell_type in self.offers}
-        return Drawn(weights=weights, log_prob=run.log_prob_S[0], entropy=run.entropy_S[0])
+        return Drawn(weights=weights, log_prob=run.log_prob_S[0], entropy=run.entropy_S[0], skips=self._skips(run))
+
+    def _skips(self, run: Rollout) -> tuple[Tensor, ...]:
+        """Return how probable each skip connection of the first architecture was, given the decisions ahead of it, layer by layer."""
+        found: dict[tuple[str, int], list[Tensor]] = {}
+        for edge in run.edges:
+            offer = self.offers[edge.cell_type]
+            if set(offer.names[int(edge.row[0])]) == SKIP_OR_NOT:
+                skip = edge.probability_SO[0, offer.primitives.index("skip_connect")]
+                found.setdefault((edge.cell_type, edge.dst), []).append(skip)
+        return tuple(torch.stack(each) for each in found.values())
 
     def together(self) -> Mapping[str, Weights]:
         """Return the architecture of a forward pass: drawn, or in evaluation mode that of the most probable decisions."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,19 +11,17 @@ from torch.optim import Optimizer
 
 from darts_core.config import SearchConfig
 from darts_core.genotype import Genotype
-from darts_core.search.bilevel import ARCH_GRADIENTS, ArchGradient, Exact, FirstOrder, Still, Unrolled
+from darts_core.search.bilevel import ArchGradient, FirstOrder, Still
+from darts_core.search.controller import SKIP_OR_NOT
 from darts_core.search.costs import ExpectedCost, check_costs
 from darts_core.search.curvature import AdaptiveDecay
-from darts_core.search.derive import DeriveRule, SkipLimited, strongest_edges
-from darts_core.search.missed import MostMissed
+from darts_core.search.derive import DeriveRule, strongest_edges
 from darts_core.search.penalties import Penalty
 from darts_core.search.perturb import Perturbation
 from darts_core.search.phases import Phase, check_phases, spans
-from darts_core.search.ranges import at_least, in_range
 from darts_core.search.reinforce import Reinforce
-from darts_core.search.relax import softmax_edges
-from darts_core.search.select import Selection
-from darts_core.search.stop import SkipLimit, StableRanking, StopRule
+from darts_core.search.select import Selection, TrainedAlone
+from darts_core.search.stop import SkipLimit, StopRule
 from darts_core.search.temperature import Schedule
 from darts_core.spaces.space import CellSpace, Space
 from darts_core.supernet.mixed import MixedOp, dense
@@ -51,14 +48,15 @@ class Method:
     ``mixed`` spends the weights on an edge, of whose channels candidates see one in ``channel_proportion``.
     ``arch_gradient`` and the gradients of ``penalties`` move alpha and beta by way of ``arch_optimizer`` (parameters, learning rate, weight
     decay) from epoch ``warmup_epochs`` on; ``perturb`` chooses the weights of the operations that a weight step sees.
-    ``auxiliary_skip`` maps the share of the epochs that are over to the weight of a skip connection more on every edge. Any of the rules
-    ``stop`` ends the search; ``derive`` makes the genotype. ``temperature`` is that of a relaxation that draws, by the epoch. ``select``
-    chooses an architecture after the last epoch, where alpha does not. With several ``phases``, among which the epochs are divided evenly,
-    the supernet is made again where one begins; ``warmup_epochs`` are then those of each, and ``stop`` is looked at in the last one alone.
-    ``restart`` says how a search goes on after a rise of the curvature, which is measured every ``hessian_every`` epochs where
-    ``search.hessian_every`` is 0. The weights decay by ``weight_decay_factor`` times ``search.weight_decay``; paths are dropped in weight
-    steps with a probability that grows to ``drop_path_prob``. Operations that weigh less than ``prune_below`` after an epoch are not
-    computed any more.
+    ``auxiliary_skip`` maps the share of the epochs that are over to the weight of a skip connection more on every edge. Any of the
+    rules ``stop`` ends the search; ``derive`` makes the genotype. ``temperature`` is that of a relaxation that draws, by the epoch.
+    ``select`` chooses an architecture after the last epoch, where alpha does not, or is :class:`TrainedAlone`: then no supernet is
+    trained. With several ``phases``, among which the epochs are divided evenly, the supernet is made again where one begins;
+    ``warmup_epochs`` are then those of each, and ``stop`` is looked at in the last one alone. ``restart`` says how a search goes on
+    after a rise of the curvature, which is measured every ``hessian_every`` epochs where ``search.hessian_every`` is 0. The weights
+    decay by ``weight_decay_factor`` times ``search.weight_decay``; paths are dropped in weight steps with a probability that grows to
+    ``drop_path_prob``. Operations that weigh less than ``prune_below`` after an epoch are not computed any more. The norm of the
+    gradient of alpha and beta together is at most ``arch_grad_clip`` when they move.
     """
 
     relax: Relaxation
@@ -76,13 +74,14 @@ class Method:
     start: Callable[[Tensor], Tensor] | None = None
     project: Callable[[Tensor, Sequence[int]], Tensor] | None = None
     temperature: Schedule | None = None
-    select: Selection | None = None
+    select: Selection | TrainedAlone | None = None
     phases: tuple[Phase, ...] = (Phase(),)
     restart: AdaptiveDecay | None = None
     hessian_every: int = 0
     weight_decay_factor: float = 1.0
     drop_path_prob: float = 0.0
     prune_below: float | None = None
+    arch_grad_clip: float | None = None
 
     @property
     def drops_skips(self) -> bool:
@@ -166,94 +165,6 @@ class Method:
                 alpha.copy_(self.project(alpha, supernet.shape.fan_in))
 
 
-def with_parts(
-    method: Method,
-    *,
-    arch_gradient: Literal["first", "unrolled", "exact"] | None = None,
-    channel_proportion: int | None = None,
-    edge_weights: bool | None = None,
-    warmup_epochs: int | None = None,
-    stable_epochs: int | None = None,
-    selection: Literal["perturbation"] | None = None,
-    tune_epochs: int | None = None,
-    prune_below: float | None = None,
-) -> Method:
-    """Return ``method`` with these parts in the place of its own; null leaves a part as it is. They are options of every method.
-
-    ``arch_gradient`` names the gradient of alpha; ``channel_proportion`` lets one channel in so many through the candidates and
-    ``edge_weights`` gives edges a softmax of their own (both PC-DARTS, arXiv:1907.05737); ``warmup_epochs`` are those in which the weights
-    move alone; the search also ends once the order of the operations has been the same on every edge for ``stable_epochs`` epochs.
-    ``selection`` chooses the architecture after the last epoch, ``perturbation`` as in DARTS-PT (arXiv:2108.04392), with ``tune_epochs``
-    epochs (null: 5) between two decisions. Operations that weigh less than ``prune_below`` after an epoch are not computed any more.
-    """
-    parts: dict[str, Any] = {}
-    given = {
-        "arch_gradient": arch_gradient,
-        "warmup_epochs": warmup_epochs,
-        "stable_epochs": stable_epochs,
-        "prune_below": prune_below,
-    }
-    if isinstance(method.arch_gradient, Still) and any(value is not None for value in given.values()):
-        named = ", ".join(f"method.{name}" for name, value in given.items() if value is not None)
-        raise ValueError(f"{named}: leave it out, for this method never moves alpha, and chooses by the shared weights in the end.")
-    if arch_gradient is not None:
-        parts["arch_gradient"] = _gradient(method, arch_gradient)
-    if channel_proportion is not None:
-        if any(phase.channel_proportion is not None for phase in method.phases):
-            raise ValueError(f"method.channel_proportion: leave it out, for the phases have their own. Got {channel_proportion}.")
-        parts["channel_proportion"] = at_least(1, "channel_proportion", channel_proportion)
-    if edge_weights and isinstance(method.arch_gradient, Reinforce):
-        raise ValueError("method.edge_weights must be false or null with REINFORCE, which moves what is drawn: edges are not.")
-    if edge_weights is not None:
-        parts["relax_edges"] = softmax_edges if edge_weights else None
-    if warmup_epochs is not None:
-        parts["warmup_epochs"] = at_least(0, "warmup_epochs", warmup_epochs)
-    if stable_epochs is not None:
-        parts["stop"] = (*method.stop, StableRanking(at_least(1, "stable_epochs", stable_epochs)))
-    if prune_below is not None:
-        parts["prune_below"] = _limit(method, prune_below)
-    if (select := _selection(method, selection, tune_epochs)) is not None:
-        parts["select"] = select
-    return replace(method, **parts)
-
-
-def _gradient(method: Method, name: str) -> ArchGradient:
-    if not isinstance(method.arch_gradient, FirstOrder | Unrolled | Exact):
-        raise ValueError(f"method.arch_gradient: leave it out, for this method has a gradient of its own. Got '{name}'.")
-    if name != "first" and method.draws:
-        raise ValueError(
-            "method.arch_gradient must be first where each forward pass draws anew, weights of the operations or values on "
-            "skip connections that are left out: the second order compares passes that differ in the network's weights alone. "
-            f"Got '{name}'."
-        )
-    return ARCH_GRADIENTS.build(name)
-
-
-def _limit(method: Method, below: float) -> float:
-    if isinstance(method.relax, Sampled) or method.project is not None:
-        raise ValueError(
-            "method.prune_below: leave it out, for this method draws its weights or keeps them on the simplex, and what is light may grow "
-            f"again. Got {below:g}."
-        )
-    return in_range(below, "prune_below", above=0.0, below=1.0)
-
-
-def _selection(method: Method, selection: str | None, tune_epochs: int | None) -> Selection | None:
-    if selection is None:
-        if tune_epochs is not None:
-            raise ValueError(
-                f"method.tune_epochs has an effect with method.selection: perturbation alone. Set it to null. Got {tune_epochs}."
-            )
-        return None
-    if method.select is not None:
-        raise ValueError(f"method.selection: leave it out, for this method has a selection of its own. Got '{selection}'.")
-    if isinstance(method.derive, SkipLimited):
-        raise ValueError(
-            f"method.selection: leave it out: it would choose past method.skip_limit, which has no say in it. Got '{selection}'."
-        )
-    return MostMissed(tune_epochs=5 if tune_epochs is None else at_least(0, "tune_epochs", tune_epochs))
-
-
 def check_warmup(method: Method, cfg: SearchConfig) -> None:
     """Raise ``ValueError`` where alpha would never move although it should, or where something is asked for that would never happen."""
     if cfg.hessian_every and isinstance(method.arch_gradient, Still):
@@ -262,6 +173,8 @@ def check_warmup(method: Method, cfg: SearchConfig) -> None:
         raise ValueError(
             f"search.hessian_every must be 0 with a method that has a controller in the place of alpha. Got {cfg.hessian_every}."
         )
+    if cfg.rank_samples and isinstance(method.select, TrainedAlone):
+        raise ValueError(f"search.rank_samples must be 0 with method.shared_weights: false, which has no supernet. Got {cfg.rank_samples}.")
     decay = cfg.weight_decay * method.weight_decay_factor
     if method.restart is not None and not method.restart.can_raise(decay):
         raise ValueError(
@@ -280,8 +193,15 @@ def check_warmup(method: Method, cfg: SearchConfig) -> None:
         )
 
 
+def require_supernet(method: Method) -> None:
+    """Raise ``ValueError`` where a method trains architectures one by one, and a supernet is there."""
+    if isinstance(method.select, TrainedAlone):
+        raise ValueError("method.shared_weights must be true here: the pipeline alone trains architectures one by one. Got false.")
+
+
 def check_space(method: Method, space: Space) -> None:
     """Raise ``ValueError`` where ``space`` does not suit a phase of the method, its operations have no cost, or it cannot have a part."""
+    _check_skip_rate(method, space)
     if isinstance(space, CellSpace):
         check_phases(method.phases, space)
         check_costs(method.penalties, space.primitives)
@@ -296,3 +216,14 @@ def check_space(method: Method, space: Space) -> None:
     ):
         if is_there:
             raise ValueError(f"method.{key} expected with space.name: {space.name}.")
+
+
+def _check_skip_rate(method: Method, space: Space) -> None:
+    gradient = method.arch_gradient
+    if not isinstance(gradient, Reinforce) or gradient.skip_rate is None:
+        return
+    if not any(set(names) == SKIP_OR_NOT for offer in space.offers().values() for names in offer.names):
+        raise ValueError(
+            f"method.skip_weight must be 0 with space.name: {space.name}, where no edge is a choice between a skip connection and none. "
+            f"Got {gradient.skip_rate.weight:g}."
+        )

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from darts_core.search.bilevel import Batch, FirstOrder, InnerStep, Loss, set_grad
 from darts_core.search.ranges import at_least, in_range
+from darts_core.search.skip_rate import SkipRate
 from darts_core.supernet.policy import Drawn
 from darts_core.supernet.supernet import Supernet
 
@@ -23,18 +24,28 @@ class Reinforce(nn.Module):
     published code of ENAS takes no gradient of the entropy itself: melodyguan/enas, src/cifar10/micro_controller.py.)
 
     The baseline is the average of all rewards so far, in which each step counts ``baseline_decay`` of the one after it; 0 in the first
-    step. A step's own rewards join it afterwards, so that it depends on no draw that it judges and leaves the estimate unbiased.
+    step. What ``skip_rate`` says of a draw is taken off its reward, and has a gradient of its own, as the entropy. A step's own rewards
+    join it afterwards, so that it depends on no draw that it judges and leaves the estimate unbiased.
     """
 
     graphs = FirstOrder.graphs  # that of the weight step
     total: Tensor
     weight: Tensor
 
-    def __init__(self, *, reward: Reward = "accuracy", entropy_weight: float = 0.0, baseline_decay: float = 0.99, draws: int = 1) -> None:
+    def __init__(
+        self,
+        *,
+        reward: Reward = "accuracy",
+        entropy_weight: float = 0.0,
+        baseline_decay: float = 0.99,
+        draws: int = 1,
+        skip_rate: SkipRate | None = None,
+    ) -> None:
         super().__init__()
         self.reward = reward
         self.entropy_weight = in_range(entropy_weight, "entropy_weight", at_least=0.0)
         self.baseline_decay = in_range(baseline_decay, "baseline_decay", at_least=0.0, below=1.0)
+        self.skip_rate = skip_rate
         self.draws = at_least(1, "draws", draws)
         self.operations = 2 * draws + 6
         self.register_buffer("total", torch.zeros((), dtype=torch.float64))
@@ -45,9 +56,13 @@ class Reinforce(nn.Module):
         drawn = [supernet.drawn() for _ in range(self.draws)]
         outcomes = [self._outcome(supernet, loss, valid, each) for each in drawn]
         rewards_S = torch.stack([reward for _, reward in outcomes])
+        penalty_S = (
+            rewards_S.new_zeros(len(drawn)) if self.skip_rate is None else torch.stack([self.skip_rate(each.skips) for each in drawn])
+        )
+        rewards_S = rewards_S - penalty_S.detach()
         advantage_S = rewards_S - self.baseline.to(rewards_S)
         log_prob_S, entropy_S = (torch.stack([getattr(each, name) for each in drawn]) for name in ("log_prob", "entropy"))
-        objective = (advantage_S * log_prob_S + self.entropy_weight * entropy_S).mean()
+        objective = (advantage_S * log_prob_S + self.entropy_weight * entropy_S - penalty_S).mean()
         alphas = supernet.arch_parameters()
         set_grad(alphas, torch.autograd.grad(-objective, alphas, allow_unused=True, materialize_grads=True))
         self._remember(rewards_S)

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import torch
 
+from darts_core.config import SearchConfig
 from darts_core.genotype import Genotype
 from darts_core.search.derive import strongest_edges
 from darts_core.spaces.space import Space
@@ -76,6 +77,22 @@ class BestOfDrawn:
             paths = {cell_type: weights.op_EO for cell_type, weights in drawn.items()}
             genotypes.append(strongest_edges(paths, primitives=supernet.primitives, shape=space.shape, space=space.name))
         return best(genotypes, supernet, evaluate)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedAlone:
+    """The best of ``samples`` random architectures, each trained by itself from scratch; of equals the one that was drawn first.
+
+    There is no supernet: whoever runs such a search trains them, for ``epochs`` (None: search.epochs), and ranks them by the held-out data.
+    """
+
+    samples: int
+    epochs: int | None
+    rule: str = "best_of_trained"
+
+    def budget(self, cfg: SearchConfig) -> int:
+        """Return the epochs that each architecture is trained for."""
+        return cfg.epochs if self.epochs is None else self.epochs
 
 
 def best(genotypes: Sequence[Genotype], supernet: Supernet, evaluate: Evaluate) -> tuple[Genotype, float]:

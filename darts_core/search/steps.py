@@ -116,6 +116,8 @@ class Bilevel:
             for alpha, grad in zip(alphas, torch.autograd.grad(self.penalty(), alphas, allow_unused=True)):
                 if grad is not None and alpha.grad is not None:
                     alpha.grad = alpha.grad + grad
+        if self.method.arch_grad_clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.supernet.arch_parameters(), self.method.arch_grad_clip)
         self.arch_optimizer.step()
         self.method.bring_back(self.supernet)
         self.arch_optimizer.zero_grad()

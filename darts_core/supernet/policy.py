@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from darts_core.genotype import Cell
 from darts_core.supernet.offer import Offer
 from darts_core.supernet.sampled import Active, Sampled, Weights, one_hot, strongest
 from darts_core.supernet.shape import CellShape
@@ -30,16 +31,24 @@ def one_path(chosen: Mapping[tuple[int, int], int], *, offer: Offer, shape: Cell
     return Weights(one_hot(active, like.new_empty(len(active), len(offer.primitives))) * kept_E.unsqueeze(1), active, kept_E)
 
 
+def path_of(cell: Cell, *, offer: Offer, shape: CellShape, like: Tensor) -> Weights:
+    """Return :func:`one_path` of what a genotype's cell has on its edges."""
+    chosen = {(edge.src, dst): offer.primitives.index(edge.op) for dst, edge in cell.edges}
+    return one_path(chosen, offer=offer, shape=shape, like=like)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
     """An architecture, as the weights 0 and 1 of each cell type.
 
     ``log_prob`` is the logarithm of its probability in nats, ``entropy`` that of the decisions that led to it; scalars with a gradient.
+    ``skips`` are the probabilities that the skip connections of each layer had, one after the other, where layers choose among these.
     """
 
     weights: Mapping[str, Weights]
     log_prob: Tensor
     entropy: Tensor
+    skips: tuple[Tensor, ...] = ()
 
 
 class Policy(Sampled):

@@ -15,7 +15,7 @@ from darts_core.supernet.arch import ArchParameters
 from darts_core.supernet.backend import Backend, Reference
 from darts_core.supernet.kept import Kept
 from darts_core.supernet.offer import EdgePrimitives, offers
-from darts_core.supernet.policy import Drawn, Joint, Policy, one_path
+from darts_core.supernet.policy import Drawn, Joint, Policy, path_of
 from darts_core.supernet.pruned import Pruned
 from darts_core.supernet.sampled import Sampled, Weights
 from darts_core.supernet.shape import CellShape
@@ -161,8 +161,8 @@ class Supernet(nn.Module):
 
     def path(self, genotype: Genotype, cell_type: str) -> Weights:
         """Return 1 for the operation on each edge of a genotype's cell; edges that it lacks weigh nothing, by the cheapest operation."""
-        chosen = {(edge.src, dst): self.primitives.index(edge.op) for dst, edge in genotype.cell(cell_type).edges}
-        return one_path(chosen, offer=self.offers[cell_type], shape=self.shape, like=next(iter(self.weights().values())))
+        like = next(iter(self.weights().values()))
+        return path_of(genotype.cell(cell_type), offer=self.offers[cell_type], shape=self.shape, like=like)
 
     def start_pruning(self) -> None:
         """Keep account of operations that are not computed any more: none so far."""

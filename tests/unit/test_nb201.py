@@ -24,6 +24,17 @@ def test_the_settings_of_every_method_hold(label, args):
     assert (cfg.seed, cfg.space.name, cfg.method.name) == (7, "nasbench201", label)
 
 
+COLLAPSE = yaml.safe_load(nb201.SETTINGS.with_name("nb201_collapse.yaml").read_text())
+
+
+@pytest.mark.parametrize("label", ["darts", "darts_plus", "robust_darts"])
+def test_the_settings_of_the_collapse_differ_in_the_methods_alone(label, args):
+    cfg, plain = (nb201.configuration(COLLAPSE, each, 7, args) for each in (label, "darts"))
+    assert cfg.method.name == label
+    assert cfg.search.model_copy(update={"hessian_every": 0}) == plain.search
+    assert (cfg.space, cfg.data, plain.method.options) == (plain.space, plain.data, {})
+
+
 def test_the_command_line_comes_last_and_a_fault_is_named(args):
     args.set = ["search.epochs=4", "method.warmup_epochs=1"]
     cfg = nb201.configuration(SETTINGS, "pc_darts", 0, args)

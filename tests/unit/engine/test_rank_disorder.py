@@ -20,7 +20,7 @@ class Interrupted(Exception):
 
 
 def probe_of(images, *, every=1):
-    drawn = draw_distinct(SPACE, 6, seed=0)
+    drawn = draw_distinct(SPACE, 6, generator=stream(0, "rank disorder"))
     return RankProbe(
         genotypes=drawn,
         names=[SPACE.spell(genotype) for genotype in drawn],
@@ -94,7 +94,7 @@ def test_nothing_of_the_supernet_moves(images):
     supernet = METHODS.build("darts").supernet(SPACE, in_channels=1, num_classes=3, generator=stream(0, "alphas"))
     before = {name: value.clone() for name, value in supernet.state_dict().items()}
     drawn = torch.random.get_rng_state()
-    supernet_accuracy(supernet, draw_distinct(SPACE, 1, seed=1)[0], probe_of(images).batches)
+    supernet_accuracy(supernet, draw_distinct(SPACE, 1, generator=stream(1, "rank disorder"))[0], probe_of(images).batches)
     assert all(torch.equal(value, before[name]) for name, value in supernet.state_dict().items())
     assert torch.equal(torch.random.get_rng_state(), drawn)
 
@@ -110,12 +110,12 @@ def test_what_a_supernet_does_not_offer_is_left_out(images):
 
 
 def test_architectures_are_distinct_and_those_of_the_seed():
-    drawn = [SPACE.spell(genotype) for genotype in draw_distinct(SPACE, 20, seed=3)]
+    drawn = [SPACE.spell(genotype) for genotype in draw_distinct(SPACE, 20, generator=stream(3, "rank disorder"))]
     assert len(set(drawn)) == 20
-    assert drawn == [SPACE.spell(genotype) for genotype in draw_distinct(SPACE, 20, seed=3)]
+    assert drawn == [SPACE.spell(genotype) for genotype in draw_distinct(SPACE, 20, generator=stream(3, "rank disorder"))]
     small = nasbench201(nodes=2, primitives=("none", "skip_connect"))
     with pytest.raises(ValueError, match=r"search\.rank_samples: 5 different .* in the space 'nasbench201'\. Found 2\."):
-        draw_distinct(small, 5, seed=0)
+        draw_distinct(small, 5, generator=stream(0, "rank disorder"))
 
 
 def test_asked_for_without_a_probe_it_is_refused(images):

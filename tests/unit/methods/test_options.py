@@ -72,6 +72,12 @@ def test_perturbations_go_by_name():
     assert attack.steps == 3
 
 
+def test_p_darts_cuts_the_gradient_of_alpha_as_published():
+    assert METHODS.build("p_darts").arch_grad_clip == 5.0
+    assert METHODS.build("p_darts", {"arch_grad_clip": None}).arch_grad_clip is None
+    assert METHODS.build("darts").arch_grad_clip is None
+
+
 def test_darts_plus_has_a_limit():
     assert METHODS.build("darts_plus", {"skip_limit": 3, "arch_gradient": "exact"}).stop == (SkipLimit(3),)
     assert isinstance(METHODS.build("darts_plus", {"arch_gradient": "exact"}).arch_gradient, Exact)
@@ -102,6 +108,23 @@ def test_darts_plus_has_a_limit():
             r"method\.baseline_decay must be at least 0 and below 1\. Got 1",
         ),
         ("proxyless", {"arch_gradient": "reinforce", "edge_weights": True}, r"method\.edge_weights must be false or null with REINFORCE"),
+        ("p_darts", {"arch_grad_clip": 0.0}, r"method\.arch_grad_clip must be above 0\. Got 0\."),
+        ("enas", {"skip_weight": -1.0}, r"method\.skip_weight must be at least 0\. Got -1\."),
+        ("enas", {"skip_weight": 0.8, "skip_target": 1.0}, r"method\.skip_target must be above 0 and below 1\. Got 1\."),
+        ("random_search", {"samples": 0}, r"method\.samples must be at least 1\. Got 0\."),
+        ("random_search", {"shared_weights": False, "train_epochs": 0}, r"method\.train_epochs must be at least 1\. Got 0\."),
+        ("random_search", {"train_epochs": 3}, r"method\.train_epochs has an effect with method\.shared_weights: false alone"),
+        (
+            "random_search",
+            {"shared_weights": False, "score_batches": 4},
+            r"method\.score_batches has an effect with method\.shared_weights: true alone",
+        ),
+        (
+            "random_search",
+            {"shared_weights": False, "channel_proportion": 4, "edge_weights": False},
+            r"method\.channel_proportion, method\.edge_weights: leave it out with method\.shared_weights: false",
+        ),
+        ("random_search", {"shared_weights": False, "selection": "perturbation"}, r"method\.selection: leave it out"),
         ("darts", {"stable_epoch": 3}, r"method\.stable_epoch: not an option of method 'darts' \(did you mean 'stable_epochs'\?\)"),
     ],
 )

@@ -61,6 +61,16 @@ def test_the_last_state_counts_and_names_are_apart(tmp_path):
         assert checkpoint.load("resnet20") == {"epoch": 7}
 
 
+def test_what_is_discarded_is_gone_and_the_rest_stays(tmp_path):
+    with open_at(tmp_path) as checkpoint:
+        for name in ("candidate_0", "search"):
+            checkpoint.save(name, {"epoch": 1})
+        for _ in range(2):  # after a kill it may be gone already
+            checkpoint.discard("candidate_0")
+        assert checkpoint.load("candidate_0") is None
+        assert checkpoint.load("search") == {"epoch": 1}
+
+
 def test_other_parameters_are_another_checkpoint(tmp_path):
     with open_at(tmp_path, seed=0) as one, open_at(tmp_path, seed=1) as other:
         one.save("search", {"epoch": 1})

@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -117,3 +118,22 @@ def step_of_alpha(steps, train, valid, *, lr):
     )
     steps.arch_step(train=train, valid=valid, lr=lr)
     return torch.cat(seen)
+
+
+@pytest.mark.parametrize("most", [None, 1e-3, 1e3])
+def test_the_gradient_of_alpha_is_cut_to_its_norm_with_the_penalties_in_it(make, batch, most):
+    """Against the rule written out: one factor for all matrices of alpha, 1 where the norm is less."""
+    steps = make()
+    penalty = lambda net, progress: sum((alpha**2).sum() for alpha in net.arch_parameters())  # noqa: E731
+    taken = []
+    steps.method = dataclasses.replace(steps.method, penalties=(penalty,), arch_grad_clip=most)
+    alphas = steps.supernet.arch_parameters()
+    loss = F.cross_entropy(steps.supernet(batch(1)[0]), batch(1)[1])
+    plain = torch.autograd.grad(loss + penalty(steps.supernet, 0.0), alphas)
+    steps.arch_optimizer.step = lambda: taken.extend(values([alpha.grad for alpha in alphas]))
+    steps.arch_step(train=batch(0), valid=batch(1), lr=0.1)
+    norm = torch.cat([grad.flatten() for grad in plain]).norm()
+    factor = 1.0 if most is None else min(1.0, most / float(norm))
+    assert (factor < 1.0) == (most == 1e-3)
+    for found, grad in zip(taken, plain, strict=True):
+        torch.testing.assert_close(found, grad * factor, rtol=1e-3, atol=0.0)  # torch adds 1e-6 to the norm
