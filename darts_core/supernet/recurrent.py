@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from darts_core.data.windows import Window
@@ -16,6 +17,7 @@ from darts_core.nets.dropout import Dropout, Masks
 from darts_core.nets.language_model import LanguageModel, LanguageOutput, activation_penalty
 from darts_core.ops.native.cross_entropy import CrossEntropy
 from darts_core.ops.native.library import RECURRENT
+from darts_core.ops.native.linear import NativeLinear
 from darts_core.ops.native.recurrent import NativeSteps
 from darts_core.supernet.backend import Backend, Reference
 from darts_core.supernet.offer import EdgePrimitives
@@ -143,7 +145,7 @@ class RecurrentSupernet(Supernet):
         ways["native"] = partial(cell.fused, steps=NativeSteps)
         raw, state = ways[self.backend.name](model.embedded(window.tokens_TB, masks), state, masks, self._op_weights())
         window.next_state = state.detach()
-        return model.decoded(raw, state, masks)
+        return model.decoded(raw, state, masks, linear=NativeLinear.apply if self.backend.name == "native" else F.linear)
 
     def _op_weights(self) -> Tensor:
         """Return what each operation of each edge weighs in this pass; what is not drawn weighs nothing and has no gradient."""

@@ -1,4 +1,4 @@
-"""The kernels of the recurrent cell and of cross entropy beside plain PyTorch: any width, precision, number of threads; and bad input."""
+"""The recurrent cell, decoder and cross entropy of the kernels beside plain PyTorch: any width, precision, number of threads; bad input."""
 
 import logging
 
@@ -12,6 +12,7 @@ from darts_core.engine.placing import place
 from darts_core.methods import METHODS
 from darts_core.ops.native import library as kernels
 from darts_core.ops.native.cross_entropy import CrossEntropy
+from darts_core.ops.native.linear import NativeLinear, product
 from darts_core.ops.native.recurrent import NativeSteps
 from darts_core.ops.recurrent_steps import RecurrentSteps, Statistics
 from darts_core.runtime.compiler import BuildError
@@ -104,6 +105,38 @@ class TestSteps:
         outputs, _, _ = NativeSteps.apply(*leaves[:4], mask, bn, *leaves[4:])
         once, again = (torch.autograd.grad(outputs, leaves, grad, retain_graph=True) for _ in range(2))
         assert all(torch.equal(a, b) for a, b in zip(once, again))
+
+
+@needs_kernels
+class TestLinear:
+    @pytest.mark.parametrize("count", [1, 2, 3])
+    @pytest.mark.parametrize(
+        ("rows", "depth", "columns"), [(1, 1, 1), (5, 7, 3), (6, 320, 16), (13, 321, 17), (200, 700, 33), (191, 9, 8), (400, 650, 70)]
+    )
+    def test_products_of_any_shape_and_layout(self, rows, depth, columns, count, threads):
+        threads(count)
+        generator = torch.Generator().manual_seed(0)
+        for dtype, tolerance in TOLERANCE.items():
+            left = torch.randn(rows, depth, dtype=torch.float64, generator=generator)
+            right = torch.randn(depth, columns, dtype=torch.float64, generator=generator)
+            expected = left @ right
+            for own in (left.to(dtype), left.to(dtype).t().contiguous().t()):
+                found = product(own, right.to(dtype)).double()
+                assert float((found - expected).abs().max()) <= tolerance * float(expected.abs().max())
+
+    @pytest.mark.parametrize("wanted", [(0, 1, 2), (0,), (1,), (2,), (0, 2)], ids=str)
+    def test_outputs_and_the_gradients_that_are_asked_for(self, wanted):
+        generator = torch.Generator().manual_seed(0)
+        shapes = ((6, 5), (9, 5), (9,))
+        given = [torch.randn(shape, dtype=torch.float64, generator=generator) for shape in shapes]
+        grad = torch.randn(6, 9, dtype=torch.float64, generator=generator)
+        seen = []
+        for function in (F.linear, NativeLinear.apply):
+            leaves = [x.clone().requires_grad_(number in wanted) for number, x in enumerate(given)]
+            out = function(*leaves)
+            seen.append([out.detach(), *torch.autograd.grad(out, [leaves[number] for number in wanted], grad)])
+        for found, expected in zip(seen[1], seen[0], strict=True):
+            torch.testing.assert_close(found, expected)
 
 
 @needs_kernels

@@ -27,11 +27,10 @@ template <class T> INLINE Vec<T> limited(Vec<T> x, T most) {
     return x < low ? low : x;
 }
 
-// e^x for |x| up to `largest`, beyond which it stays what it is there. Taylor's series of what is left of x after multiples of ln 2: its
-// error is below the rounding.
+// e^x for |x| up to `largest`, which is for the caller to see to. Taylor's series of what is left of x after multiples of ln 2: its error
+// is below the rounding.
 template <class T> INLINE Vec<T> exponential(Vec<T> x) {
     using E = Exponential<T>;
-    x = limited<T>(x, E::largest);
     const Vec<T> shifted = x * filled(T(1.44269504088896340736)) + filled(E::shift), whole = shifted - filled(E::shift);
     const Vec<T> rest = x - whole * filled(E::ln2_high) - whole * filled(E::ln2_low);
     T factorial = 1;
@@ -49,12 +48,15 @@ template <class T> INLINE Vec<T> exponential(Vec<T> x) {
     return series * scale;
 }
 
-template <class T> INLINE Vec<T> sigmoid(Vec<T> x) { return filled(T(1)) / (filled(T(1)) + exponential<T>(-x)); }
+template <class T> INLINE Vec<T> sigmoid(Vec<T> x) {
+    return filled(T(1)) / (filled(T(1)) + exponential<T>(-limited<T>(x, Exponential<T>::largest)));
+}
 
-// Both of one exponential.
+// Both of one exponential and one division.
 template <class T> INLINE void sigmoid_and_tanh(Vec<T> x, Vec<T> &sigmoid, Vec<T> &tanh) {
-    const Vec<T> one = filled(T(1)), e = exponential<T>(-limited<T>(x, Exponential<T>::largest / 2 - 1)), square = e * e;
-    sigmoid = one / (one + e), tanh = (one - square) / (one + square);
+    const Vec<T> one = filled(T(1)), e = exponential<T>(-limited<T>(x, Exponential<T>::largest / 3 - 1)), square = e * e;
+    const Vec<T> over = one / ((one + e) * (one + square));
+    sigmoid = over * (one + square), tanh = over * (one + e) * (one - square);
 }
 
 } // namespace

@@ -106,14 +106,30 @@ class StepsArguments(Structure):
 
     _fields_ = [
         *((name, c_int64) for name in ("steps", "batch", "width", "nodes", "threads")),
+        ("w", POINTER(c_void_p)),
+        ("packed", c_void_p),
+        ("pack", c_int64),
         *((name, c_void_p) for name in ("weights", "mask", "mean", "var")),
         ("eps", c_double),
         *(
             (name, c_void_p)
-            for name in ("first", "gates", "made", "states", "rstd", "mean_out", "var_out", "outputs", "seen", "seen_before")
+            for name in ("product", "first", "gates", "made", "states", "rstd", "mean_out", "var_out", "outputs", "seen", "seen_before")
         ),
         *((name, c_void_p) for name in ("grad_outputs", "base", "direct", "back", "direct_before", "back_before")),
         *((name, c_void_p) for name in ("grad_node", "grad_made", "grad_gates", "grad_weights")),
+    ]
+
+
+class ProductArguments(Structure):
+    """A product of matrices."""
+
+    _fields_ = [
+        *((name, c_int64) for name in ("rows", "depth", "columns", "threads")),
+        ("left", c_void_p),
+        *((name, c_int64) for name in ("left_row", "left_step")),
+        *((name, c_void_p) for name in ("right", "packed")),
+        ("pack", c_int64),
+        ("out", c_void_p),
     ]
 
 
@@ -128,6 +144,7 @@ class EntropyArguments(Structure):
     ]
 
 
+WIDEST_PANEL = 32  # columns of packed matrices are rounded up to a multiple of at most this
 _STEP = (POINTER(StepsArguments), c_int64, c_int64)
 FUNCTIONS: dict[Path, dict[str, tuple[Any, ...]]] = {
     CELL: {
@@ -139,6 +156,7 @@ FUNCTIONS: dict[Path, dict[str, tuple[Any, ...]]] = {
     RECURRENT: {
         "recurrent_forward": _STEP,
         "recurrent_backward": _STEP,
+        "product": (POINTER(ProductArguments),),
         "entropy_forward": (POINTER(EntropyArguments),),
         "entropy_backward": (POINTER(EntropyArguments),),
     },

@@ -1,7 +1,8 @@
-// The element-wise work of a relaxed recurrent cell, a node at a time, forward and backward; and cross entropy. Products are made elsewhere,
-// between two calls. What recurrent.py passes is declared here, field by field.
+// A relaxed recurrent cell, a node at a time, forward and backward, but for the gradients of its weights; products; cross entropy. What recurrent.py
+// passes is declared here, field by field.
 
 #include "exponential.h"
+#include "products.h"
 
 #include <type_traits>
 
@@ -9,10 +10,14 @@ extern "C" {
 // Of a window: steps T, batch B, width D, nodes N, edges E = N (N + 1) / 2; node i = 1..N reads states 0..i-1 by edges i(i-1)/2 + j.
 struct StepsArguments {
     int64_t steps, batch, width, nodes, threads;
+    const void *const *w;     // of state 0 and of each node, (D, 2D) row by row
+    void *packed;             // (N + 1, pack): these, as the products of the pass read them
+    int64_t pack;
     const double *weights;    // (E, 4) of tanh, relu, sigmoid, identity
     const void *mask;         // (B, D) of what products read, or null
     const void *mean, *var;   // (D,) of the BatchNorm in evaluation mode, or null
     double eps;
+    const void *product;      // (T, B, 2D): of the inputs
     const void *first;        // (B, D): the state ahead of the window
     void *gates;              // (T, B, 2D): products of state 0; once read, sigmoids and hyperbolic tangents
     void *made;               // (T, E, B, 2D): products of the edges; the first half of a row, once read, are sigmoids
@@ -29,6 +34,15 @@ struct StepsArguments {
     void *grad_made;          // (N, B, 2D)
     void *grad_gates;         // (T, B, 2D)
     double *grad_weights;     // (E, 4), added to; or null
+};
+struct ProductArguments {
+    int64_t rows, depth, columns, threads;
+    const void *left; // element (m, k) lies at m * left_row + k * left_step
+    int64_t left_row, left_step;
+    const void *right; // (depth, columns)
+    void *packed;      // for as many numbers, columns rounded up
+    int64_t pack;
+    void *out; // (rows, columns)
 };
 struct EntropyArguments {
     int64_t rows, classes, threads;
@@ -63,6 +77,19 @@ template <class T> struct Steps {
     Steps(const StepsArguments &arguments, int64_t step) : a(arguments), t(step), B(arguments.batch), D(arguments.width), plane(B * D) {}
 
     static T *at(const void *start, int64_t offset) { return static_cast<T *>(const_cast<void *>(start)) + offset; }
+    // The weights of a product forward, or transposed, as backward; `pack` has filled them in.
+    Packed<T> packed(int64_t i, bool forward) const { return {forward ? D : 2 * D, forward ? 2 * D : D, at(a.packed, i * a.pack)}; }
+    int pack(bool forward) const {
+        for (int64_t i = 0; i <= a.nodes; ++i) {
+            if (packed(i, forward).size() > a.pack) return FAILED;
+            packed(i, forward).fill(at(a.w[i], 0), forward ? 2 * D : 1, forward ? 1 : 2 * D);
+        }
+        return DONE;
+    }
+    void product(const T *seen, int64_t rows, int64_t i, T *out, bool adds) const { multiply<T>({seen, D, 1}, rows, packed(i, true), out, 2 * D, adds, a.threads); }
+    void through_product(const T *grad, int64_t rows, int64_t i, T *out, bool adds) const {
+        multiply<T>({grad, 2 * D, 1}, rows, packed(i, false), out, D, adds, a.threads);
+    }
     T *state(int64_t i) const { return at(a.states, (t * (a.nodes + 1) + i) * plane); }
     T *of_columns(void *start, int64_t i) const { return at(start, (t * (a.nodes + 1) + i) * D); }
     T *made(int64_t i) const { return at(a.made, (t * (a.nodes * (a.nodes + 1) / 2) + i * (i - 1) / 2) * 2 * plane); }
@@ -110,6 +137,8 @@ template <class T> struct Steps {
     int first_forward() const {
         T *gates = at(a.gates, t * 2 * plane), *x = state(0);
         const T *h = before();
+        std::memcpy(gates, at(a.product, t * 2 * plane), size_t(2 * plane) * sizeof(T));
+        product(at(a.seen_before, 0), B, 0, gates, true);
         by_columns(1, [&](int64_t first, int64_t last, int64_t) {
             for (int64_t b = 0; b < B; ++b)
                 along<T>(first, last, [&](int64_t d, auto n) {
@@ -126,6 +155,7 @@ template <class T> struct Steps {
 
     int node_forward(int64_t i) const {
         T *x = state(i);
+        product(at(a.seen, 0), i * B, i, made(i), false);
         by_columns(i, [&](int64_t first, int64_t last, int64_t) {
             for (int64_t j = 0; j < i; ++j) {
                 const double *p = a.weights + (i * (i - 1) / 2 + j) * 4;
@@ -219,6 +249,7 @@ template <class T> struct Steps {
             through_norm(i, first, last);
             for (int64_t j = 0; j < i; ++j) edge_backward(i, j, first, last, sums.data() + (part * i + j) * 4);
         });
+        through_product(at(a.grad_made, 0), i * B, i, at(a.back, 0), i != a.nodes);
         if (!a.grad_weights) return DONE;
         double *to = a.grad_weights + i * (i - 1) / 2 * 4;
         for (int64_t part = 0; part < parts; ++part)
@@ -273,6 +304,7 @@ template <class T> struct Steps {
                     store_some(direct + k, g - opened, n);
                 });
         });
+        through_product(to, B, 0, at(a.back_before, 0), false);
         return DONE;
     }
 };
@@ -306,7 +338,7 @@ template <class T> struct Entropy {
             const V top = filled(most);
             V sum[2] = {};
             for (k = 0; k + 2 * lanes <= whole; k += 2 * lanes)
-                for (int n = 0; n < 2; ++n) sum[n] += exponential<T>(load(x + k + n * lanes) - top);
+                for (int n = 0; n < 2; ++n) sum[n] += exponential<T>(limited<T>(load(x + k + n * lanes) - top, Exponential<T>::largest));
             double total = 0.0;
             for (int lane = 0; lane < lanes; ++lane) total += double(sum[0][lane]) + double(sum[1][lane]);
             for (; k < a.classes; ++k) total += std::exp(double(x[k]) - double(most));
@@ -320,7 +352,7 @@ template <class T> struct Entropy {
             const T *x = static_cast<const T *>(a.logits) + row * a.classes;
             T *to = static_cast<T *>(a.grad) + row * a.classes;
             const V log_sum = filled(T(a.log_sum[row])), scale = filled(T(a.scale));
-            along<T>(0, a.classes, [&](int64_t k, auto n) { store_some(to + k, scale * exponential<T>(load_some(x + k, n) - log_sum), n); });
+            along<T>(0, a.classes, [&](int64_t k, auto n) { store_some(to + k, scale * exponential<T>(limited<T>(load_some(x + k, n) - log_sum, Exponential<T>::largest)), n); });
             to[a.targets[row]] -= T(a.scale);
         });
         return DONE;
@@ -337,10 +369,21 @@ template <class Task> int guarded(const Task &task) {
     }
 }
 
+template <class T> int product(const ProductArguments &a) {
+    const Packed<T> right(a.depth, a.columns, static_cast<T *>(a.packed));
+    if (right.size() > a.pack) return FAILED;
+    right.fill(static_cast<const T *>(a.right), a.columns, 1);
+    multiply<T>({static_cast<const T *>(a.left), a.left_row, a.left_step}, a.rows, right, static_cast<T *>(a.out), a.columns, false, a.threads);
+    return DONE;
+}
+
+// Nodes 1 to N; 0 is state 0, and -1, ahead of all others, lays the weights out.
 template <class T> int forward(const StepsArguments &a, int64_t step, int64_t node) {
+    if (node < 0) return guarded([&] { return Steps<T>(a, 0).pack(true); });
     return guarded([&] { return node ? Steps<T>(a, step).node_forward(node) : Steps<T>(a, step).first_forward(); });
 }
 template <class T> int backward(const StepsArguments &a, int64_t step, int64_t node) {
+    if (node < 0) return guarded([&] { return Steps<T>(a, 0).pack(false); });
     return guarded([&] { return node ? Steps<T>(a, step).node_backward(node) : Steps<T>(a, step).first_backward(); });
 }
 
@@ -351,6 +394,12 @@ int recurrent_forward_float32(const StepsArguments *a, int64_t step, int64_t nod
 int recurrent_forward_float64(const StepsArguments *a, int64_t step, int64_t node) { return forward<double>(*a, step, node); }
 int recurrent_backward_float32(const StepsArguments *a, int64_t step, int64_t node) { return backward<float>(*a, step, node); }
 int recurrent_backward_float64(const StepsArguments *a, int64_t step, int64_t node) { return backward<double>(*a, step, node); }
+int product_float32(const ProductArguments *a) {
+    return guarded([&] { return product<float>(*a); });
+}
+int product_float64(const ProductArguments *a) {
+    return guarded([&] { return product<double>(*a); });
+}
 int entropy_forward_float32(const EntropyArguments *a) {
     return guarded([&] { return Entropy<float>{*a}.forward(); });
 }
