@@ -1,8 +1,9 @@
 """Seconds of a recurrent search step (arch step and weight step) by backend: ``python -m benchmarks.rnn_step [--json]``.
 
-``reference`` is the loop over time, nodes and edges, ``eager`` all of it in one function. Both take their turn in each round, on the same
-windows; the ratio is the median over the rounds of reference's seconds by its own in the same round. ``fma_share`` is the arithmetic of the
-matrix products by the seconds, as a share of what the core reaches in a large product.
+``reference`` is the loop over time, nodes and edges, ``eager`` all of it in one function, ``native`` that by kernels, where a compiler is
+found. All take their turn in each round, on the same windows; the ratio is the median over the rounds of the first one's seconds by its
+own in the same round. ``fma_share`` is the arithmetic of the matrix products by the seconds, as a share of what the core reaches in a
+large product.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from benchmarks.supernets import CPU, ORDERS
 from darts_core.config import SearchConfig
 from darts_core.data.windows import Window
 from darts_core.methods import METHODS
+from darts_core.ops.native import library as kernels
 from darts_core.search.bilevel import ARCH_GRADIENTS
 from darts_core.search.steps import Bilevel
 from darts_core.spaces import SPACES
@@ -47,15 +49,14 @@ def window(options: argparse.Namespace, seed: int) -> tuple[Window, Tensor]:
     return Window(tokens[:-1]), tokens[1:].flatten()
 
 
-def macs(options: argparse.Namespace) -> float:
-    """Return the multiply-adds of a window's forward pass: first state, a product an edge, decoder."""
-    edges = options.nodes * (options.nodes + 1) // 2
-    return float(options.bptt * options.batch * options.hidden * ((4 + 2 * edges) * options.hidden + options.words))
+def backends() -> list[str]:
+    """Return those that can be measured here."""
+    return [name for name in RecurrentSupernet.backends if name != "native" or kernels.is_available(kernels.RECURRENT)]
 
 
 def measure(options: argparse.Namespace, *, order: str, gflops: list[float]) -> list[dict[str, Any]]:
     """Return a row a backend."""
-    contenders = {backend: build(backend, options, order=order) for backend in RecurrentSupernet.backends}
+    contenders = {backend: build(backend, options, order=order) for backend in options.backend or backends()}
     seconds: dict[str, list[float]] = {backend: [] for backend in contenders}
     for taken in range(options.rounds + 1):  # the first warms up
         gflops.append(peak_gflops())
@@ -66,13 +67,14 @@ def measure(options: argparse.Namespace, *, order: str, gflops: list[float]) -> 
             steps.weight_step(train, lr=LR)
             if taken:
                 seconds[backend].append(time.perf_counter() - start)
-    work = ARCH_GRADIENTS.build(ORDERS[order]).operations * macs(options) / 1e9
+    forward = next(iter(contenders.values())).supernet.count_macs((options.batch, options.bptt))
+    work = ARCH_GRADIENTS.build(ORDERS[order]).operations * forward / 1e9
     return [
         {
             "order": order,
             "backend": backend,
             "seconds": statistics.median(own),
-            "ratio": statistics.median(theirs / mine for theirs, mine in zip(seconds["reference"], own)),
+            "ratio": statistics.median(theirs / mine for theirs, mine in zip(next(iter(seconds.values())), own)),
             "fma_share": work / statistics.median(own) / statistics.median(gflops),
         }
         for backend, own in seconds.items()
@@ -84,6 +86,7 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rnn_step", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--order", nargs="+", choices=ORDERS, default=["first", "second"])
+    parser.add_argument("--backend", nargs="+", choices=backends(), help="all that can be had here otherwise")
     for name, value in (("hidden", 300), ("nodes", 8), ("bptt", 35), ("batch", 64), ("words", 10_000), ("rounds", 5)):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--core", type=int, help="the core to run on; the last one otherwise")

@@ -7,7 +7,6 @@ import logging
 import torch
 
 from darts_core.config import SearchConfig
-from darts_core.metrics import count_macs
 from darts_core.runtime.memory import free_mib
 from darts_core.search.method import Method
 from darts_core.supernet.choice import choose_backend
@@ -20,8 +19,9 @@ LOG = logging.getLogger(__name__)
 
 def check_computed(cfg: SearchConfig, kind: type[Supernet]) -> None:
     """Raise ``ValueError`` where supernets of this ``kind`` cannot be computed as ``search.backend`` and ``search.memory`` say."""
-    if cfg.backend not in ("auto", *kind.backends):
-        raise ValueError(f"search.backend must be auto, {' or '.join(kind.backends)} with this space. Got {cfg.backend}.")
+    *others, last = "auto", *kind.backends
+    if cfg.backend not in (*others, last):
+        raise ValueError(f"search.backend must be {', '.join(others)} or {last} with this space. Got {cfg.backend}.")
     if cfg.memory == "lean" and not kind.can_be_lean:
         raise ValueError("search.memory must be auto or normal with this space, whose cells are never computed again. Got lean.")
 
@@ -44,8 +44,7 @@ def place(
     number, (height, width) = batch_shape[0], batch_shape[-2:]
     operations = 0.0
     if cfg.backend == "auto" and device.type == "cpu" and "native" in supernet.backends:
-        macs = count_macs(supernet, input_shape=(batch_shape[1], height, width))
-        operations = float(method.arch_gradient.operations * macs * number * batches * cfg.epochs)
+        operations = float(method.arch_gradient.operations * supernet.count_macs(batch_shape) * batches * cfg.epochs)
     choice = choose_backend(supernet, cfg.backend, device, size=(height, width), batch=number, operations=operations)
     LOG.log(logging.WARNING if choice.fell_back else logging.INFO, "search: backend %s.", choice.why)
     supernet.use(choice.backend, device, is_lean=cfg.memory == "lean")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import torch
@@ -11,6 +12,9 @@ from torch import Tensor, nn
 from darts_core.nets.dropout import Dropout, Masks, Noise, masked
 
 EMBEDDING_SCALE = 0.1  # quark0/darts, rnn/model.py: uniform in [-0.1, 0.1]; the decoder's bias starts at 0
+
+Linear = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Inputs (N, D), weights (V, D), bias (V,) -> outputs (N, V)."""
 
 
 class Core(Protocol):
@@ -73,10 +77,10 @@ class LanguageModel(nn.Module):
             x_TBD = x_TBD * masks.words_V1[tokens_TB]
         return masked(x_TBD, masks.inputs_BD)
 
-    def decoded(self, raw_TBD: Tensor, state_SBD: Tensor, masks: Masks) -> LanguageOutput:
-        """Return everything that follows from the core's outputs."""
+    def decoded(self, raw_TBD: Tensor, state_SBD: Tensor, masks: Masks, *, linear: Linear = F.linear) -> LanguageOutput:
+        """Return everything that follows from the core's outputs; ``linear`` computes the decoder."""
         dropped_TBD = masked(raw_TBD, masks.outputs_BD)
-        logits_NV = F.linear(dropped_TBD.flatten(0, 1), self.embedding.weight, self.bias)
+        logits_NV = linear(dropped_TBD.flatten(0, 1), self.embedding.weight, self.bias)
         return LanguageOutput(logits_NV, state_SBD, raw_TBD, dropped_TBD)
 
 

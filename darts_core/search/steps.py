@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts_core.config import SearchConfig
@@ -110,7 +109,7 @@ class Bilevel:
             optimizer=self.w_optimizer,
             grad_clip=(self.cfg.grad_clip or None) if self.supernet.clips_virtual_step else None,
         )
-        loss = self.arch_gradient(self.supernet, F.cross_entropy, train=train, valid=valid, inner=inner)
+        loss = self.arch_gradient(self.supernet, self.supernet.loss, train=train, valid=valid, inner=inner)
         if self.method.penalties:
             alphas = self.supernet.arch_parameters()
             for alpha, grad in zip(alphas, torch.autograd.grad(self.penalty(), alphas, allow_unused=True)):
@@ -127,7 +126,7 @@ class Bilevel:
         """Move the weights by their clipped gradient on ``train``; alpha stands still and takes no part in the norm."""
         with frozen(self.supernet.arch_parameters()), self._perturbed(train), self._dropping(train):
             logits, penalty = self.supernet.regularised(train[0])
-            loss = F.cross_entropy(logits, train[1])
+            loss = self.supernet.loss(logits, train[1])
             total = loss if penalty is None else loss + penalty
             # What a sampled path leaves out has no gradient, and so stands still.
             for p, grad in zip(self.w, torch.autograd.grad(total, self.w, allow_unused=True)):
@@ -143,7 +142,7 @@ class Bilevel:
     def _perturbed(self, train: Batch) -> AbstractContextManager[None]:
         if self.method.perturb is None:
             return nullcontext()
-        point = self.method.perturb(self.supernet, F.cross_entropy, train, progress=self.progress, generator=self.generator)
+        point = self.method.perturb(self.supernet, self.supernet.loss, train, progress=self.progress, generator=self.generator)
         return self.supernet.weighing(point)
 
     def _dropping(self, train: Batch) -> AbstractContextManager[None]:

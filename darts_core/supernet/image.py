@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from darts_core.genotype import CELL_TYPES
+from darts_core.metrics import count_macs
 from darts_core.nets.skeleton import CellPlan, DartsFrame, Frame, Stem, pooled
 from darts_core.supernet.cell import SearchCell
 from darts_core.supernet.mixed import MixedOp
@@ -134,6 +135,11 @@ class ImageSupernet(Supernet):
         images = torch.randn(batch, self.in_channels, *size, dtype=torch.float64, generator=generator).to(dtype)
         labels = torch.randint(self.classifier.out_features, (batch,), generator=generator)
         return images.to(device, memory_format=self.backend.memory_format(device)), labels.to(device)
+
+    def count_macs(self, batch_shape: tuple[int, ...]) -> int:
+        """Return the MACs of a forward pass over images of shape (B, C, H, W)."""
+        batch, channels, height, width = batch_shape
+        return batch * count_macs(self, input_shape=(channels, height, width))
 
     def _enter(self, states: Sequence[Tensor]) -> list[Tensor]:
         if not self.fits_inputs:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from darts_core.data.windows import Window
 from darts_core.nets.dropout import Dropout, Masks
 from darts_core.nets.language_model import LanguageModel, LanguageOutput, activation_penalty
+from darts_core.ops.native.cross_entropy import CrossEntropy
+from darts_core.ops.native.library import RECURRENT
+from darts_core.ops.native.linear import NativeLinear
+from darts_core.ops.native.recurrent import NativeSteps
 from darts_core.supernet.backend import Backend, Reference
 from darts_core.supernet.offer import EdgePrimitives
 from darts_core.supernet.recurrent_cell import RecurrentSearchCell
@@ -36,7 +42,8 @@ class RecurrentSupernet(Supernet):
     arch_betas = (0.9, 0.999)
     clips_virtual_step = True
     held_virtually = frozenset({"model.embedding.weight"})
-    backends = ("reference", "eager")
+    backends = ("reference", "eager", "native")
+    kernels = RECURRENT
     can_be_lean = False
     auxiliary_weight = None
 
@@ -69,7 +76,7 @@ class RecurrentSupernet(Supernet):
         self.model = LanguageModel(cell, num_tokens=num_tokens, dropout=dropout, generator=generator)
 
     def use(self, backend: Backend, device: torch.device, *, is_lean: bool = False) -> None:
-        """Move to ``device`` and compute by ``backend``, reference or eager; there is no lean mode."""
+        """Move to ``device`` and compute by ``backend``; there is no lean mode."""
         assert not is_lean
         assert backend.name in self.backends
         self.backend = backend
@@ -84,6 +91,18 @@ class RecurrentSupernet(Supernet):
         """Return the logits, and what the weight step adds to their loss."""
         out = self._pass(window)
         return out.logits_NV, activation_penalty(out, activation=self.activation, slowness=self.slowness)
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean cross entropy of logits (N, V)."""
+        if self.backend.name != "native":
+            return super().loss(logits, targets)
+        loss: Tensor = CrossEntropy.apply(logits, targets)
+        return loss
+
+    def count_macs(self, batch_shape: tuple[int, ...]) -> int:
+        """Return the MACs of a forward pass over tokens of shape (B, T): state 0, a product an edge, and the decoder."""
+        cell, edges = self.cell, len(self.shape.sources)
+        return math.prod(batch_shape) * cell.width * ((4 + 2 * edges) * cell.width + self.model.num_tokens)
 
     def lr_scale(self, window: Window) -> float:
         """Return what the learning rate is multiplied by for a window of this length."""
@@ -121,10 +140,12 @@ class RecurrentSupernet(Supernet):
             window.masks = model.masks(batch)
         masks = Masks(*window.masks) if self.training and window.masks is not None else Masks()
         state = model.first_state(batch) if window.state_SBD is None else window.state_SBD
-        compute = self.cell if self.backend.name == "reference" else self.cell.fused
-        raw, state = compute(model.embedded(window.tokens_TB, masks), state, masks, self._op_weights())
+        cell = self.cell
+        ways: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {"reference": cell, "eager": cell.fused}
+        ways["native"] = partial(cell.fused, steps=NativeSteps)
+        raw, state = ways[self.backend.name](model.embedded(window.tokens_TB, masks), state, masks, self._op_weights())
         window.next_state = state.detach()
-        return model.decoded(raw, state, masks)
+        return model.decoded(raw, state, masks, linear=NativeLinear.apply if self.backend.name == "native" else F.linear)
 
     def _op_weights(self) -> Tensor:
         """Return what each operation of each edge weighs in this pass; what is not drawn weighs nothing and has no gradient."""

@@ -38,8 +38,10 @@ class RecurrentSearchCell(nn.Module):
             outputs.append(h)
         return torch.stack(outputs), h.unsqueeze(0)
 
-    def fused(self, x_TBD: Tensor, state_SBD: Tensor, masks: Masks, op_EO: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what :meth:`forward` does, all time steps in one function; its gradient cannot be differentiated again."""
+    def fused(
+        self, x_TBD: Tensor, state_SBD: Tensor, masks: Masks, op_EO: Tensor, *, steps: type[torch.autograd.Function] = RecurrentSteps
+    ) -> tuple[Tensor, Tensor]:
+        """Return what :meth:`forward` does, all time ``steps`` in one function; its gradient cannot be differentiated again."""
         is_fixed = not self.bn.training
         if not is_fixed and x_TBD.shape[1] == 1:
             return self(x_TBD, state_SBD, masks, op_EO)  # which says that BatchNorm needs more
@@ -48,7 +50,7 @@ class RecurrentSearchCell(nn.Module):
         bn = Statistics(self.bn.running_mean, self.bn.running_var, self.bn.eps) if is_fixed else Statistics(None, None, self.bn.eps)
         product = self.first.of_inputs(x_TBD, masks)
         half = self.first.W0[self.width :]
-        outputs, mean, var = RecurrentSteps.apply(product, state_SBD[0], half, weights_E4, masks.hidden_BD, bn, *self.W)
+        outputs, mean, var = steps.apply(product, state_SBD[0], half, weights_E4, masks.hidden_BD, bn, *self.W)
         if not is_fixed:
             self._note(mean.flatten(0, 1), var.flatten(0, 1), x_TBD.shape[1])
         return outputs, outputs[-1:]

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts_core.genotype import Genotype
+from darts_core.ops.native.library import CELL
 from darts_core.supernet.arch import ArchParameters
 from darts_core.supernet.backend import Backend, Reference
 from darts_core.supernet.kept import Kept
@@ -41,6 +44,8 @@ class Supernet(nn.Module):
     held_virtually: frozenset[str] = frozenset()
     """Weights that the virtual step of the finite difference leaves where they are, because the reference's does."""
     backends: tuple[str, ...] = ("reference", "eager", "native", "compiled")
+    kernels: Path = CELL
+    """The source of the kernels that ``native`` computes it by."""
     can_be_lean = True
     auxiliary_weight: Tensor | None
     _imposed: Mapping[str, Weights] | None = None
@@ -100,6 +105,14 @@ class Supernet(nn.Module):
     def regularised(self, inputs: Any) -> tuple[Tensor, Tensor | None]:
         """Return the logits of a weight step, and what is added to their loss, if anything is."""
         return self(inputs), None
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean cross entropy of logits (B, K), a scalar."""
+        return F.cross_entropy(logits, targets)
+
+    def count_macs(self, batch_shape: tuple[int, ...]) -> int:
+        """Return the MACs of a forward pass over a batch of this shape."""
+        raise NotImplementedError
 
     def lr_scale(self, inputs: Any) -> float:
         """Return what the learning rate is multiplied by for a batch."""

@@ -9,10 +9,12 @@ from darts_core.config import SearchConfig
 from darts_core.data.windows import Windows
 from darts_core.engine.search import SearchData, search
 from darts_core.methods import METHODS
+from darts_core.ops.native import library as kernels
 from darts_core.runtime.checkpoint import Checkpoint
 from darts_core.runtime.seed import seeded, stream
 from darts_core.search.bilevel import Still
 from darts_core.spaces import SPACES
+from darts_core.supernet.recurrent import RecurrentSupernet
 
 WORDS, BPTT = 9, 5
 SPACE = SPACES.build("darts_rnn", {"nodes": 2, "hidden": 6, "bptt": BPTT, "primitives": ["none", "tanh", "relu"], "dropout_embedding": 0.1})
@@ -64,15 +66,18 @@ def run(case, *, checkpoint=None, fail_at=None, **settings):
     )
 
 
+@pytest.mark.parametrize("backend", RecurrentSupernet.backends)
 @pytest.mark.parametrize("case", CASES)
-def test_an_interrupted_search_ends_like_an_uninterrupted_one(case, tmp_path):
-    whole = run(case)
+def test_an_interrupted_search_ends_like_an_uninterrupted_one(case, backend, tmp_path):
+    if backend == "native" and not kernels.is_available(kernels.RECURRENT):
+        pytest.skip("no C++ compiler, so no native kernels")
+    whole = run(case, backend=backend)
     with Checkpoint("search", {}, root=tmp_path) as checkpoint:
         with pytest.raises(Interrupted):
-            run(case, checkpoint=checkpoint, fail_at=1)
+            run(case, checkpoint=checkpoint, fail_at=1, backend=backend)
         torch.rand(3)  # torch's default generator is elsewhere by then
-        resumed = run(case, checkpoint=checkpoint)
-    assert whole.computed == {"backend": "eager", "memory": "normal"}
+        resumed = run(case, checkpoint=checkpoint, backend=backend)
+    assert whole.computed == {"backend": backend, "memory": "normal"}
     assert resumed.history == whole.history
     assert resumed.genotype == whole.genotype
     assert all(torch.equal(value, resumed.supernet_state[key]) for key, value in whole.supernet_state.items())
@@ -90,7 +95,7 @@ def test_the_curvature_is_logged_beside_the_search_and_changes_nothing():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"backend": "native"}, r"search\.backend must be auto, reference or eager with this space\. Got native\."),
+        ({"backend": "compiled"}, r"search\.backend must be auto, reference, eager or native with this space\. Got compiled\."),
         ({"memory": "lean"}, r"search\.memory must be auto or normal with this space"),
     ],
 )

@@ -16,6 +16,7 @@ from darts_core.data.windows import Window
 from darts_core.genotype import published
 from darts_core.methods import METHODS
 from darts_core.nets.dropout import Dropout
+from darts_core.ops.native import library as kernels
 from darts_core.search.derive import strongest_edges
 from darts_core.search.steps import Bilevel
 from darts_core.spaces import SPACES
@@ -25,6 +26,7 @@ from darts_core.supernet.shape import CellShape
 from tests.oracle.comparison import Outcome, compare, pairs
 
 CPU = torch.device("cpu")
+BACKENDS_HERE = [name for name in RecurrentSupernet.backends if name != "native" or kernels.is_available(kernels.RECURRENT)]
 PUBLISHED = {"ENAS": "ENAS_RNN", "DARTS_V1": "DARTS_RNN_V1", "DARTS_V2": "DARTS_RNN_V2"}
 NAMES = {"embedding.weight": "embedding.weight", "bias": "decoder.bias", "core.first.W0": "cell.W0"}
 CHAOTIC = 1e-6
@@ -77,7 +79,7 @@ def gradients(module: nn.Module) -> dict[str, Tensor]:
 def search_forward(root: Path) -> Iterator[Outcome]:
     data = torch.load(root / "darts_rnn.pt", weights_only=True)
     case = data["search_forward"]
-    for backend in RecurrentSupernet.backends:
+    for backend in BACKENDS_HERE:
         supernet, _ = build(data, case, "first", backend)
         window = Window(case["x"], case["hidden"])
         loss = F.cross_entropy(supernet(window), case["y"])
@@ -92,7 +94,7 @@ def trajectories(root: Path) -> Iterator[Outcome]:
     data = torch.load(root / "darts_rnn.pt", weights_only=True)
     for key, order in (("trajectory_first", "first"), ("trajectory_second", "unrolled")):
         case = data[key]
-        for backend in RecurrentSupernet.backends:
+        for backend in BACKENDS_HERE:
             supernet, bilevel = build(data, case, order, backend)
             states: list[Tensor | None] = [None, None]
             for k, step in enumerate(case["steps"]):

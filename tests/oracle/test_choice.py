@@ -100,7 +100,7 @@ class TestChoice:
         assert choice.why == "reference, for the self-check of eager ended with an error: no kernel image"
 
     def test_native_without_a_compiler_is_eager(self, monkeypatch, caplog):
-        def fail():
+        def fail(source):
             raise BuildError("no C++ compiler: none of c++ is on PATH")
 
         monkeypatch.setattr(choice_module, "library", fail)
@@ -132,7 +132,7 @@ class TestChoice:
         assert seen == [10.0 * macs * 6 * 11 * 7, 26.0 * macs * 6 * 11 * 7]
 
     def test_auto_without_a_compiler_is_eager_and_no_fault(self, monkeypatch):
-        def fail():
+        def fail(source):
             raise BuildError("no C++ compiler")
 
         monkeypatch.setattr(choice_module, "library", fail)

@@ -1,4 +1,4 @@
-"""The library of ``cell.cpp``: built on first use, and its arguments as C sees them, field by field."""
+"""The libraries of ``cell.cpp`` and ``recurrent.cpp``: each built on first use, and their arguments as C sees them, field by field."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import torch
 
 from darts_core.runtime.compiler import BuildError, load_library
 
-SOURCE = Path(__file__).with_name("cell.cpp")
+CELL = Path(__file__).with_name("cell.cpp")
+RECURRENT = Path(__file__).with_name("recurrent.cpp")
 SUFFIXES = {torch.float32: "float32", torch.float64: "float64"}
-OUTCOMES = {1: "no kernel for the geometry of a block", 2: "not enough memory", 3: "an error inside the kernels"}
+OUTCOMES = {1: "no kernel for the geometry of a block", 2: "not enough memory", 3: "an error inside the kernels", 4: "a class out of range"}
 
 
 class Geometry(Structure):
@@ -100,11 +101,65 @@ class FitArguments(Structure):
     ]
 
 
-FUNCTIONS: dict[str, type[Structure]] = {
-    "cell_forward": CellArguments,
-    "cell_backward": CellArguments,
-    "fit_forward": FitArguments,
-    "fit_backward": FitArguments,
+class StepsArguments(Structure):
+    """All time steps of a recurrent cell."""
+
+    _fields_ = [
+        *((name, c_int64) for name in ("steps", "batch", "width", "nodes", "threads")),
+        ("w", POINTER(c_void_p)),
+        ("packed", c_void_p),
+        ("pack", c_int64),
+        *((name, c_void_p) for name in ("weights", "mask", "mean", "var")),
+        ("eps", c_double),
+        *(
+            (name, c_void_p)
+            for name in ("product", "first", "gates", "made", "states", "rstd", "mean_out", "var_out", "outputs", "seen", "seen_before")
+        ),
+        *((name, c_void_p) for name in ("grad_outputs", "base", "direct", "back", "direct_before", "back_before")),
+        *((name, c_void_p) for name in ("grad_node", "grad_made", "grad_gates", "grad_weights")),
+    ]
+
+
+class ProductArguments(Structure):
+    """A product of matrices."""
+
+    _fields_ = [
+        *((name, c_int64) for name in ("rows", "depth", "columns", "threads")),
+        ("left", c_void_p),
+        *((name, c_int64) for name in ("left_row", "left_step")),
+        *((name, c_void_p) for name in ("right", "packed")),
+        ("pack", c_int64),
+        ("out", c_void_p),
+    ]
+
+
+class EntropyArguments(Structure):
+    """Cross entropy of rows of logits."""
+
+    _fields_ = [
+        *((name, c_int64) for name in ("rows", "classes", "threads")),
+        *((name, c_void_p) for name in ("logits", "targets", "loss", "log_sum")),
+        ("scale", c_double),
+        ("grad", c_void_p),
+    ]
+
+
+WIDEST_PANEL = 32  # columns of packed matrices are rounded up to a multiple of at most this
+_STEP = (POINTER(StepsArguments), c_int64, c_int64)
+FUNCTIONS: dict[Path, dict[str, tuple[Any, ...]]] = {
+    CELL: {
+        "cell_forward": (POINTER(CellArguments),),
+        "cell_backward": (POINTER(CellArguments),),
+        "fit_forward": (POINTER(FitArguments),),
+        "fit_backward": (POINTER(FitArguments),),
+    },
+    RECURRENT: {
+        "recurrent_forward": _STEP,
+        "recurrent_backward": _STEP,
+        "product": (POINTER(ProductArguments),),
+        "entropy_forward": (POINTER(EntropyArguments),),
+        "entropy_backward": (POINTER(EntropyArguments),),
+    },
 }
 _LETTERS = {c_int64: "q", c_void_p: "P", c_double: "d"}
 
@@ -126,29 +181,33 @@ def array(kind: type[Structure], values: Sequence[Any]) -> Array[Any]:
 
 
 @cache
-def library() -> ctypes.CDLL:
-    """Return the loaded kernels, built on first use. Raises BuildError."""
-    loaded = load_library(SOURCE)
+def library(source: Path = CELL) -> ctypes.CDLL:
+    """Return the loaded kernels of ``source``, ``CELL`` or ``RECURRENT``, built on first use. Raises BuildError."""
+    loaded = load_library(source)
     for suffix in SUFFIXES.values():
-        for name, arguments in FUNCTIONS.items():
+        for name, arguments in FUNCTIONS[source].items():
             try:
-                getattr(loaded, f"{name}_{suffix}").argtypes = [POINTER(arguments)]
+                getattr(loaded, f"{name}_{suffix}").argtypes = arguments
             except AttributeError as error:
                 raise BuildError(f"{loaded._name} is another library: {error}") from error
     return loaded
 
 
-def is_available() -> bool:
+def is_available(source: Path = CELL) -> bool:
     """Whether the kernels can be used here; builds them if need be."""
     try:
-        library()
+        library(source)
     except BuildError:
         return False
     return True
 
 
 def run(name: str, dtype: torch.dtype, arguments: Structure) -> None:
-    """Call ``name``, one of ``FUNCTIONS``. Raises RuntimeError."""
-    outcome = getattr(library(), f"{name}_{SUFFIXES[dtype]}")(ctypes.byref(arguments))
+    """Call ``name``, one of the ``FUNCTIONS`` of ``CELL``. Raises RuntimeError."""
+    check(name, getattr(library(), f"{name}_{SUFFIXES[dtype]}")(ctypes.byref(arguments)))
+
+
+def check(name: str, outcome: int) -> None:
+    """Raise RuntimeError for what ``name`` returned, unless that is 0."""
     if outcome:
         raise RuntimeError(f"native kernels, {name}: {OUTCOMES.get(outcome, outcome)}.")

@@ -101,7 +101,7 @@ def test_other_methods_are_not():
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "message"), [("backend", "native", "auto, reference or eager"), ("memory", "lean", "auto or normal")]
+    ("key", "value", "message"), [("backend", "compiled", "auto, reference, eager or native"), ("memory", "lean", "auto or normal")]
 )
 def test_what_a_recurrent_search_cannot_be_computed_by_is_said_ahead_of_it(key, value, message):
     with pytest.raises(ValueError, match=rf"search\.{key} must be {message} with this space"):
