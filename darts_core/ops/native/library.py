@@ -80,6 +80,23 @@ class CellArguments(Structure):
     ]
 
 
+class AffineArguments(Structure):
+    """Scale and shift of a block's BatchNorm."""
+
+    _fields_ = [(name, c_void_p) for name in ("gamma", "beta", "grad_gamma", "grad_beta")]
+
+
+class ChainArguments(Structure):
+    """Blocks in a row."""
+
+    _fields_ = [
+        ("blocks", c_int64),
+        ("block", POINTER(BlockArguments)),
+        ("affine", POINTER(AffineArguments)),
+        *((name, c_void_p) for name in ("x", "out", "grad", "grad_x")),
+    ]
+
+
 class Projection(Structure):
     """A convolution of one pixel."""
 
@@ -103,6 +120,8 @@ class FitArguments(Structure):
 FUNCTIONS: dict[str, type[Structure]] = {
     "cell_forward": CellArguments,
     "cell_backward": CellArguments,
+    "chain_forward": ChainArguments,
+    "chain_backward": ChainArguments,
     "fit_forward": FitArguments,
     "fit_backward": FitArguments,
 }
