@@ -1,6 +1,7 @@
 """Operations of a discrete network by the kernels, beside the same in plain PyTorch."""
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
@@ -78,6 +79,25 @@ def test_odd_sizes(size, stride):
 
 def test_single_precision():
     both("sep_conv_3x3", 16, size=(16, 16), dtype=torch.float32)
+
+
+@pytest.mark.parametrize("own_threads", [False, True])
+def test_several_threads(own_threads):
+    """Those of torch's OpenMP where it is found, or some of the kernels' own."""
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        if own_threads:
+            kernels.library().use_runner(None)
+        both("sep_conv_3x3", 6, batch=7)
+    finally:
+        torch.set_num_threads(threads)
+        kernels.library().use_runner(kernels.runner())
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux says what is loaded")
+def test_the_threads_of_torch_are_found():
+    assert kernels.runner()
 
 
 def test_frozen_weights():

@@ -335,6 +335,7 @@ int cell_backward_float32(const CellArguments *a) {
 int cell_backward_float64(const CellArguments *a) {
     return guarded([&] { return Cell<double>(*a).backward(); });
 }
+void use_runner(Runner given) { runner = given; }
 int chain_forward_float32(const ChainArguments *a) {
     return guarded([&] { return Chain<float>(*a).forward(); });
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import struct
 from collections.abc import Sequence
 from ctypes import POINTER, Array, Structure, c_double, c_int64, c_void_p
@@ -125,6 +126,7 @@ FUNCTIONS: dict[str, type[Structure]] = {
     "fit_forward": FitArguments,
     "fit_backward": FitArguments,
 }
+_OPENMP = re.compile(r"/lib[gi]?omp[^/]*\.so[^/]*$")
 _LETTERS = {c_int64: "q", c_void_p: "P", c_double: "d"}
 
 
@@ -154,7 +156,25 @@ def library() -> ctypes.CDLL:
                 getattr(loaded, f"{name}_{suffix}").argtypes = [POINTER(arguments)]
             except AttributeError as error:
                 raise BuildError(f"{loaded._name} is another library: {error}") from error
+    loaded.use_runner.argtypes = [c_void_p]
+    loaded.use_runner.restype = None
+    loaded.use_runner(runner())
     return loaded
+
+
+def runner() -> int | None:
+    """Return where ``GOMP_parallel`` of the OpenMP library that torch computes with lies in memory; None where it is not found.
+
+    With None the kernels start threads of their own, beside which torch's, while they spin, take a core away.
+    """
+    try:
+        lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
+        loaded = {line.split(maxsplit=5)[5] for line in lines if _OPENMP.search(line)}
+        own = {path for path in loaded if Path(path).is_relative_to(Path(torch.__file__).parent)}  # others have brought theirs, too
+        (path,) = own or loaded
+        return ctypes.cast(ctypes.CDLL(path).GOMP_parallel, c_void_p).value
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def is_available() -> bool:
