@@ -2,9 +2,10 @@
 
 Seconds are those of a first-order step (arch step and weight step), MiB those of one forward and backward pass (as ``benchmarks.memory``
 has them), GMAC the convolutions' multiply-adds of one forward pass of the batch. All sizes take turns: ``seconds`` is the base's median
-times the median over the rounds of the size's seconds by the base's in the same round. The fit is cost = factor * size ** exponent, its
-residual the root mean square of the relative error. Nodes are joined by edges (2 + 3 + ... in a cell), so the law of nodes is given by
-edges too. Writes ``growth.csv``, ``fits.csv`` and ``growth.png`` to the folder ``--out``.
+times the median over the rounds of the size's seconds by the base's in the same round. One fit is cost = factor * size ** exponent, its
+residual the root mean square of the relative error; the other a straight line: its cost at size 0, its slope and R squared. Nodes are
+joined by edges (2 + 3 + ... in a cell), so the laws of nodes are given by edges too. Writes ``growth.csv``, ``fits.csv`` and
+``growth.png`` to the folder ``--out``.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.machine import facts, one_core
+from benchmarks.machine import CLOCKS, facts, one_core
 from benchmarks.memory import in_a_process
 from benchmarks.search_step import take_turns
 from benchmarks.supernets import Size, backends, batch, build
 from darts_core.metrics import count_macs
-from darts_core.report.growth import plot_growth, power_law
+from darts_core.report.growth import plot_growth, power_law, straight_line
 from darts_core.supernet.backend import BACKENDS
 
 AXES = {"batch": [8, 16, 32, 64], "channels": [8, 16, 32], "cells": [3, 6, 12, 24], "nodes": [2, 3, 4]}
@@ -65,30 +66,43 @@ def measure(wanted: Collection[Point], base: Point, options: argparse.Namespace,
         point: [batch(point.size(options.pixels), point.batch, seed=seed, bilevel=steps) for seed in (1, 2)]
         for point, steps in contenders.items()
     }
-    seconds = take_turns(contenders, batches, rounds=options.rounds, gflops=gflops)
+    turns = take_turns(contenders, batches, rounds=options.rounds, gflops=gflops, clock=options.clock)
+    seconds = {point: own for (point, _), own in turns.items()}
     shape = (3, options.pixels, options.pixels)
+    plain = {point: build(point.size(options.pixels), order="first", backend="reference", memory="normal").supernet for point in wanted}
     return {
         point: {
             "seconds": statistics.median(seconds[base]) * statistics.median(own / its for own, its in zip(seconds[point], seconds[base])),
             "saved_mib": passes[point]["saved_mib"],
             "peak_mib": passes[point]["peak_mib"],
-            "gmac": point.batch * count_macs(contenders[point].supernet, input_shape=shape) / 1e9,
+            "gmac": point.batch * count_macs(plain[point], input_shape=shape) / 1e9,
         }
         for point in wanted
     }
 
 
 def fits(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each axis of more than one value and each cost: the columns axis, cost, exponent and residual_percent."""
+    """Return a row for each axis of more than one value and each cost."""
     rows = []
     for axis in (*AXES, "edges"):
         varied = frame[frame["axis"] == ("nodes" if axis == "edges" else axis)]
         for cost in COSTS:
             own = varied[varied[cost] > 0.0]  # a small pass may fit into what the process holds already
             if len(own) > 1:
-                law = power_law(own[axis].tolist(), own[cost].tolist())
-                rows.append({"axis": axis, "cost": cost, "exponent": law.exponent, "residual_percent": 100.0 * law.residual})
-    return pd.DataFrame(rows, columns=["axis", "cost", "exponent", "residual_percent"])
+                x, y = own[axis].tolist(), own[cost].tolist()
+                law, line = power_law(x, y), straight_line(x, y)
+                rows.append(
+                    {
+                        "axis": axis,
+                        "cost": cost,
+                        "exponent": law.exponent,
+                        "residual_percent": 100.0 * law.residual,
+                        "at_zero": line.offset,
+                        "slope": line.slope,
+                        "r_squared": line.r_squared,
+                    }
+                )
+    return pd.DataFrame(rows, columns=["axis", "cost", "exponent", "residual_percent", "at_zero", "slope", "r_squared"])
 
 
 def main(arguments: list[str]) -> None:
@@ -99,7 +113,7 @@ def main(arguments: list[str]) -> None:
     core = one_core()
     gflops: list[float] = []
     costs = measure(list(dict.fromkeys(point for _, point in wanted)), base, options, gflops)
-    machine = {**facts(core, gflops), "backend": options.backend, "memory": options.memory, "pixels": options.pixels}
+    machine = {**facts(core, gflops, clock=options.clock), "backend": options.backend, "memory": options.memory, "pixels": options.pixels}
     frame = pd.DataFrame(
         [{"axis": axis, "value": getattr(point, axis), **asdict(point), "edges": point.edges, **costs[point]} for axis, point in wanted]
     )
@@ -117,7 +131,7 @@ def main(arguments: list[str]) -> None:
     sys.stdout.write(f"{machine}\nbase: {_spelt(base, options.pixels)}\n\n")
     columns = ["axis", "value", *COSTS]
     sys.stdout.write(frame[columns].to_string(index=False, float_format="{:.3f}".format) + "\n\n")
-    sys.stdout.write(laws.to_string(index=False, float_format="{:.2f}".format) + f"\n\n{options.out}/: growth.csv, fits.csv, growth.png\n")
+    sys.stdout.write(laws.to_string(index=False, float_format="{:.4g}".format) + f"\n\n{options.out}/: growth.csv, fits.csv, growth.png\n")
 
 
 def _spelt(base: Point, pixels: int) -> str:
@@ -135,6 +149,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
         parser.add_argument(f"--{axis}", nargs="*", type=int, default=values, help="besides the base's")
     parser.add_argument("--pixels", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="own: seconds of this process, beside other work")
     return parser.parse_args(arguments)
 
 

@@ -1,8 +1,8 @@
 """Seconds of a search step (arch step and weight step) by backend: ``python -m benchmarks.search_step [--json]``.
 
 Every backend takes its turn in each round; the ratio is the median over the rounds of reference's seconds by its own in the same round.
-``fma_share`` is the convolutions' arithmetic (``ArchGradient.operations``) by the seconds, as a share of what the core reaches in a
-matrix product.
+``fma_share`` is the convolutions' arithmetic (``ArchGradient.operations``) by the seconds, as a share of what the cores reach in a
+matrix product. ``scaling`` is how many times as fast a row is as the same with the first number of ``--threads``, in the same round.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import argparse
 import json
 import statistics
 import sys
-import time
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from benchmarks.machine import facts, one_core, peak_gflops
+import torch
+
+from benchmarks.machine import CLOCKS, facts, one_core, peak_gflops, some_cores
 from benchmarks.supernets import ORDERS, Size, backends, batch, build
 from darts_core.metrics import count_macs
 from darts_core.search.bilevel import ARCH_GRADIENTS, Batch
@@ -23,36 +24,51 @@ from darts_core.search.steps import Bilevel
 from darts_core.supernet.backend import BACKENDS
 
 Key = TypeVar("Key", bound=Hashable)
+Row = dict[str, Any]
 
 
-def ways(chosen: Sequence[str]) -> list[tuple[str, str]]:
+def ways(chosen: Sequence[str], modes: Sequence[str] = ("normal", "lean")) -> list[tuple[str, str]]:
     """Return backends and memory modes, what the ratio is to first; reference in mode lean is nobody's choice."""
     named = ["reference", *(name for name in chosen if name != "reference")]
-    return [(backend, memory) for backend in named for memory in ("normal", "lean") if (backend, memory) != ("reference", "lean")]
+    others = [(backend, memory) for backend in named[1:] for memory in modes]
+    return [("reference", "normal"), *others]
 
 
 def take_turns(
-    contenders: Mapping[Key, Bilevel], batches: Mapping[Key, Sequence[Batch]], *, rounds: int, gflops: list[float]
-) -> dict[Key, list[float]]:
-    """Return each contender's seconds a step in each round, on its (training, validation) batch; ``gflops`` gets the core's peak, too."""
-    seconds: dict[Key, list[float]] = {key: [] for key in contenders}
+    contenders: Mapping[Key, Bilevel],
+    batches: Mapping[Key, Sequence[Batch]],
+    *,
+    rounds: int,
+    gflops: list[float],
+    clock: str = "wall",
+    threads: Sequence[int] = (1,),
+) -> dict[tuple[Key, int], list[float]]:
+    """Return each contender's seconds a step in each round by number of threads, on its (training, validation) batch.
+
+    ``gflops`` gets a core's peak, too.
+    """
+    now = CLOCKS[clock]
+    seconds: dict[tuple[Key, int], list[float]] = {(key, number): [] for key in contenders for number in threads}
     for taken in range(rounds + 1):  # the first warms up
-        gflops.append(peak_gflops())
-        for key, steps in contenders.items():
+        torch.set_num_threads(1)
+        gflops.append(peak_gflops(clock))
+        for key, number in seconds:
+            torch.set_num_threads(number)
             train, valid = batches[key]
-            start = time.perf_counter()
-            steps.arch_step(train=train, valid=valid, lr=0.025)
-            steps.weight_step(train, lr=0.025)
+            start = now()
+            contenders[key].arch_step(train=train, valid=valid, lr=0.025)
+            contenders[key].weight_step(train, lr=0.025)
             if taken:
-                seconds[key].append(time.perf_counter() - start)
+                seconds[key, number].append(now() - start)
     return seconds
 
 
-def measure(size: Size, chosen: Sequence[str], *, order: str, number: int, rounds: int, gflops: list[float]) -> list[dict[str, Any]]:
-    """Return a row a backend and memory mode."""
-    contenders = {way: build(size, order=order, backend=way[0], memory=way[1]) for way in ways(chosen)}
+def measure(size: Size, chosen: Sequence[str], *, order: str, number: int, options: argparse.Namespace, gflops: list[float]) -> list[Row]:
+    """Return a row a backend, memory mode and number of threads."""
+    contenders = {way: build(size, order=order, backend=way[0], memory=way[1]) for way in ways(chosen, options.memory)}
     batches = {way: [batch(size, number, seed=seed, bilevel=steps) for seed in (1, 2)] for way, steps in contenders.items()}
-    seconds = take_turns(contenders, batches, rounds=rounds, gflops=gflops)
+    threads = options.threads
+    seconds = take_turns(contenders, batches, rounds=options.rounds, gflops=gflops, clock=options.clock, threads=threads)
     macs = count_macs(build(size, order=order, backend="reference", memory="normal").supernet, input_shape=(3, size.pixels, size.pixels))
     work = ARCH_GRADIENTS.build(ORDERS[order]).operations * macs * number / 1e9
     return [
@@ -64,12 +80,19 @@ def measure(size: Size, chosen: Sequence[str], *, order: str, number: int, round
             "nodes": size.nodes,
             "backend": backend,
             "memory": memory,
+            "threads": count,
             "seconds": statistics.median(own),
-            "ratio": statistics.median(theirs / mine for theirs, mine in zip(seconds["reference", "normal"], own)),
-            "fma_share": work / statistics.median(own) / statistics.median(gflops),
+            "ratio": _faster(own, seconds[("reference", "normal"), count]),
+            "scaling": _faster(own, seconds[(backend, memory), threads[0]]),
+            "fma_share": work / statistics.median(own) / statistics.median(gflops) / count,
         }
-        for (backend, memory), own in seconds.items()
+        for ((backend, memory), count), own in seconds.items()
     ]
+
+
+def _faster(own: Sequence[float], other: Sequence[float]) -> float:
+    """Return the median over the rounds of the other's seconds by one's own."""
+    return statistics.median(theirs / mine for theirs, mine in zip(other, own))
 
 
 def main(arguments: list[str]) -> None:
@@ -79,26 +102,32 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--order", nargs="+", choices=ORDERS, default=["first", "second"])
     parser.add_argument("--batch", nargs="+", type=int, default=[16])
     parser.add_argument("--backend", nargs="+", choices=BACKENDS, help="beside reference; otherwise all but compiled that can be had here")
+    parser.add_argument("--memory", nargs="+", choices=["normal", "lean"], default=["normal", "lean"])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--core", type=int, help="the core to run on; the last one otherwise")
+    parser.add_argument("--threads", nargs="+", type=int, default=[1], help="each in turn, on as many cores; scaling is against the first")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="own: seconds of this process alone, with one thread")
     for name, value in vars(Size()).items():
         parser.add_argument(f"--{name}", type=int, default=value)
     options = parser.parse_args(arguments)
     size = Size(channels=options.channels, cells=options.cells, nodes=options.nodes, pixels=options.pixels)
-    core = one_core(options.core)
+    if options.clock == "own" and options.threads != [1]:
+        parser.error("--clock own adds up the seconds of all threads: with --threads other than 1 use --clock wall.")
+    core: int | list[int] | None = one_core(options.core) if options.threads == [1] else some_cores(max(options.threads))
     gflops: list[float] = []
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for order in options.order:
         for number in options.batch:
-            rows += measure(size, options.backend or backends(), order=order, number=number, rounds=options.rounds, gflops=gflops)
+            rows += measure(size, options.backend or backends(), order=order, number=number, options=options, gflops=gflops)
+    machine = facts(core, gflops, clock=options.clock)
     if options.json:
-        sys.stdout.write(json.dumps({"machine": facts(core, gflops), "rows": rows}, indent=1) + "\n")
+        sys.stdout.write(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
         return
-    sys.stdout.write(f"{facts(core, gflops)}\n")
+    sys.stdout.write(f"{machine}\n")
     for row in rows:
         sys.stdout.write(
             f"{row['order']:6} N={row['batch']:<4}{row['backend']:10}{row['memory']:7}"
-            f"{row['seconds']:8.3f} s {row['ratio']:6.2f}x {100 * row['fma_share']:5.1f} %\n"
+            f"{row['threads']:2} {row['seconds']:8.3f} s {row['ratio']:6.2f}x {100 * row['fma_share']:5.1f} % {row['scaling']:6.2f}\n"
         )
 
 

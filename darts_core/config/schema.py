@@ -184,6 +184,10 @@ class RetrainConfig(Section):
     cutout: StrictBool = True
     label_smoothing: Fraction = 0.0
     amp: Literal["off", "bfloat16", "float16"] = "off"
+    backend: Literal["eager", "native", "compiled"] = Field(
+        default="eager",
+        description="how cell networks are computed here and in evaluate: eager, by PyTorch; native, by C++; compiled, by torch.compile",
+    )
     baselines: Baselines = ("resnet20", "mobilenet_v2")
     random_genotypes: CountOrZero = Field(default=1, description="random cells of the same space, trained by the same recipe")
 
@@ -194,6 +198,13 @@ class RetrainConfig(Section):
     def _warm_up_is_shorter(cls, value: int, info: ValidationInfo) -> int:
         if value >= info.data.get("epochs", value + 1):
             raise ValueError(f"must be smaller than retrain.epochs ({info.data['epochs']}). Got {value}.")
+        return value
+
+    @field_validator("backend")
+    @classmethod
+    def _is_of_one_precision(cls, value: str, info: ValidationInfo) -> str:
+        if value == "native" and info.data.get("amp", "off") != "off":
+            raise ValueError(f"must be eager or compiled with retrain.amp {info.data['amp']}: native computes in float32. Got native.")
         return value
 
 

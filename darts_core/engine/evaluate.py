@@ -35,20 +35,22 @@ def evaluate(
     cfg: EvaluateConfig,
     class_names: Sequence[str],
     seed: int,
+    memory_format: torch.memory_format = torch.contiguous_format,
 ) -> Evaluation:
     """Run the networks over the test batches once and compare them.
 
     ``networks`` maps names to networks, one of them called ``searched``; those called ``random_*`` are the random architectures.
-    ``batches`` yields images (B, C, H, W), normalised, and labels (B,), in a fixed order. The networks are moved to ``device`` and left
-    in evaluation mode. Every bootstrap is drawn anew from ``seed``, so that none depends on which other networks take part.
+    ``batches`` yields images (B, C, H, W), normalised, and labels (B,), in a fixed order. The networks are moved to ``device``, laid out
+    by ``memory_format`` and left in evaluation mode. Every bootstrap is drawn anew from ``seed``, so that none depends on which other
+    networks take part.
     Raise ``ValueError`` where there is no ``searched`` network, no batch, a label outside the classes, or where a network returns
     something other than finite logits (B, K); the message names it.
     """
     order = searched_first(networks)
     for network in networks.values():
-        network.to(device).eval()
+        network.to(device).to(memory_format=memory_format).eval()
     num_classes = len(class_names)
-    predictions, input_shape = _predict(networks, batches, device=device, num_classes=num_classes)
+    predictions, input_shape = _predict(networks, batches, device=device, memory_format=memory_format, num_classes=num_classes)
     own = predictions[SEARCHED]
     scores = tuple(
         _score(name, predictions[name], own, network=networks[name], input_shape=input_shape, cfg=cfg, num_classes=num_classes, seed=seed)
@@ -67,7 +69,12 @@ def evaluate(
 
 
 def _predict(
-    networks: Mapping[str, nn.Module], batches: Iterable[tuple[Tensor, Tensor]], *, device: torch.device | str, num_classes: int
+    networks: Mapping[str, nn.Module],
+    batches: Iterable[tuple[Tensor, Tensor]],
+    *,
+    device: torch.device | str,
+    memory_format: torch.memory_format,
+    num_classes: int,
 ) -> tuple[dict[str, Predictions], tuple[int, int, int]]:
     seen: dict[str, list[Predictions]] = {name: [] for name in networks}
     input_shape, num_images = (0, 0, 0), 0
@@ -80,7 +87,7 @@ def _predict(
                 f"evaluate: the test labels must lie in 0..{num_classes - 1}. Got {label_B.min()} to {label_B.max()}. "
                 "Run the stage prepare_data again."
             )
-        x_BCHW = x_BCHW.to(device)
+        x_BCHW = x_BCHW.to(device, memory_format=memory_format)
         for name, network in networks.items():
             with torch.inference_mode():
                 logits = network(x_BCHW)

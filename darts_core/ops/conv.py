@@ -9,13 +9,18 @@ from darts_core.ops import OPS
 from darts_core.ops.depthwise import DepthwiseConv2d
 from darts_core.ops.layout import concatenate, subsample
 from darts_core.ops.native.block import Block
+from darts_core.ops.native.chain import Chain
 from darts_core.ops.native.fit import Fit
 
 
 class ReluFirst(nn.Module):
-    """ReLU, convolutions, BatchNorm: the shape of every block here. A subclass has a ``bn`` and says what is convolved."""
+    """ReLU, convolutions, BatchNorm: the shape of every block here. A subclass has a ``bn`` and says what is convolved.
+
+    With ``uses_kernels`` what the kernels know is computed by them.
+    """
 
     bn: nn.BatchNorm2d
+    uses_kernels = False
 
     @property
     def last_bn(self) -> nn.BatchNorm2d:
@@ -38,6 +43,8 @@ class ReluFirst(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output."""
+        if self.uses_kernels and (chain := Chain(self.blocks)).has_kernel and chain.suits(x):
+            return chain(x)
         return self.last_bn(self.convolve(F.relu(x)))
 
 

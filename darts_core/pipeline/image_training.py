@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 from functools import cached_property
 
+import torch
+
 from darts_core.components import image_space
 from darts_core.config import Config
 from darts_core.data import Batches, open_prepared, resolve_policy
 from darts_core.engine.lineup import Entrant, Sizes
 from darts_core.engine.loop import Log
-from darts_core.engine.retrain import retrain
+from darts_core.engine.retrain import AMP_DTYPES, retrain
 from darts_core.engine.training import Trained
 from darts_core.metrics import count_macs
+from darts_core.nets.backend import compiled_alone, use_backend
 from darts_core.ops.drop_path import DropPath
 from darts_core.pipeline.places import PREPARED
 from darts_core.runtime.checkpoint import Checkpoint
@@ -32,6 +35,8 @@ class ImageTraining:
         self.session = session
         self.prepared = open_prepared(PREPARED)
         self.space = image_space(cfg)
+        self.backends: dict[str, str] = {}
+        """How each network was computed."""
 
     @property
     def content_hash(self) -> str:
@@ -59,19 +64,31 @@ class ImageTraining:
         with seeded(cfg.seed, f"retrain weights {entrant.name}"):
             network = entrant.build(self.space, self.sizes, drop_path=drop_path)
         train, valid = self._batches()
-        return retrain(
+        sizes, number = self.sizes, min(cfg.retrain.batch_size, len(self.prepared.train()))
+        used = use_backend(
             network,
-            name=entrant.name,
-            train=train,
-            valid=valid,
-            cfg=cfg.retrain,
-            drop_path=drop_path,
+            cfg.retrain.backend,
+            torch.zeros(number, sizes.channels, sizes.height, sizes.width),
             device=session.device,
             memory_format=session.memory_format,
-            progress=progress,
-            log=log,
-            checkpoint=checkpoint,
+            amp=AMP_DTYPES.get(cfg.retrain.amp),
         )
+        LOG.log(logging.WARNING if used.fell_back else logging.INFO, "retrain: %s: backend %s.", entrant.name, used.why)
+        self.backends[entrant.name] = used.name
+        with compiled_alone(used):
+            return retrain(
+                network,
+                name=entrant.name,
+                train=train,
+                valid=valid,
+                cfg=cfg.retrain,
+                drop_path=drop_path,
+                device=session.device,
+                memory_format=session.memory_format,
+                progress=progress,
+                log=log,
+                checkpoint=checkpoint,
+            )
 
     def _batches(self) -> tuple[Batches, Batches | None]:
         cfg, prepared, session = self.cfg, self.prepared, self.session

@@ -47,12 +47,17 @@ def run(stage: Stage) -> None:
             stage.beside = peaks_together([one.costs for one in trained.values()], processes=session.processes)
         stage.metrics(training.metrics(trained[SEARCHED]))
         _report(trained, stage)
-        stage.provenance(data_hash=training.content_hash)
+        stage.provenance(data_hash=training.content_hash, computed=_computed(training))
         checkpoint.finish()
 
 
 def _training(cfg: Config, session: Session) -> Training:
     return LanguageTraining(cfg, session) if isinstance(cfg, TextConfig) else ImageTraining(cfg, session)
+
+
+def _computed(training: Training) -> dict[str, str]:
+    """Return how each network was computed, where there is a choice."""
+    return {f"backend_{name}": used for name, used in training.backends.items()} if isinstance(training, ImageTraining) else {}
 
 
 def _train_apart(cfg: Config, name: str) -> None:

@@ -33,6 +33,26 @@ def power_law(x: Sequence[float], y: Sequence[float]) -> PowerLaw:
     return PowerLaw(float(exponent), float(np.exp(offset)), float(np.expm1(np.sqrt(np.mean(left**2)))))
 
 
+@dataclass(frozen=True)
+class StraightLine:
+    """``offset + slope * x``; ``r_squared`` is the share of the values' variance that it explains, 1 where they are all the same."""
+
+    offset: float
+    slope: float
+    r_squared: float
+
+
+def straight_line(x: Sequence[float], y: Sequence[float]) -> StraightLine:
+    """Fit a line by least squares. Raise ``ValueError`` for fewer than two different x."""
+    if len(x) != len(y) or len(set(x)) < 2:
+        raise ValueError(f"A straight line needs two or more different sizes. Got {list(x)} and {list(y)}.")
+    own_x, own_y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    slope, offset = np.polyfit(own_x, own_y, 1)
+    left, spread = own_y - (offset + slope * own_x), own_y - own_y.mean()
+    whole = float(np.sum(spread**2))
+    return StraightLine(float(offset), float(slope), 1.0 - float(np.sum(left**2)) / whole if whole > 0.0 else 1.0)
+
+
 def plot_growth(
     frame: pd.DataFrame, path: str | Path, *, panels: Mapping[str, Mapping[str, str]], title: str, note: str = "", base: Mapping[str, float]
 ) -> Path:

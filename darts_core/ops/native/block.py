@@ -15,7 +15,7 @@ GEOMETRIES = {(3, 1, 1), (3, 1, 2), (3, 2, 1), (3, 2, 2), (5, 1, 1), (5, 1, 2), 
 
 @dataclass(frozen=True)
 class Block:
-    """ReLU, depthwise convolution, pointwise convolution, and the BatchNorm that follows, without affine parameters."""
+    """ReLU, depthwise convolution, pointwise convolution, and the BatchNorm that follows."""
 
     depthwise: DepthwiseConv2d
     pointwise: nn.Conv2d
@@ -29,10 +29,15 @@ class Block:
 
     @property
     def has_kernel(self) -> bool:
-        """Whether the kernels compute this geometry and this BatchNorm."""
+        """Whether the kernels of a cell compute this block: its BatchNorm has no affine parameters."""
+        return is_plain(self.bn) and self.has_kernel_geometry
+
+    @property
+    def has_kernel_geometry(self) -> bool:
+        """Whether the kernels compute these convolutions."""
         conv, point = self.depthwise, self.pointwise
         kernel, stride, padding, dilation = conv.kernel_size[0], conv.stride[0], conv.padding[0], conv.dilation[0]
-        if not is_plain(self.bn) or (kernel, stride, dilation) not in GEOMETRIES or isinstance(padding, str):
+        if (kernel, stride, dilation) not in GEOMETRIES or isinstance(padding, str):
             return False
         is_square = all(len({*sides}) == 1 for sides in (conv.kernel_size, conv.stride, conv.padding, conv.dilation))
         is_padded = 0 <= padding <= dilation * (kernel - 1) and not (stride == dilation > 1 and padding % stride)
@@ -69,8 +74,12 @@ class Block:
 
 def is_plain(bn: nn.BatchNorm2d) -> bool:
     """Whether a BatchNorm has no affine parameters and an exponential mean for its buffers, as those of a supernet."""
-    has_buffers = bn.track_running_stats and bn.running_mean is not None and bn.running_var is not None
-    return not bn.affine and bn.momentum is not None and has_buffers
+    return not bn.affine and has_usual_buffers(bn)
+
+
+def has_usual_buffers(bn: nn.BatchNorm2d) -> bool:
+    """Whether a BatchNorm has buffers, and an exponential mean for them."""
+    return bn.momentum is not None and bn.track_running_stats and bn.running_mean is not None and bn.running_var is not None
 
 
 def is_alike(tensors: Iterable[Tensor], x: Tensor) -> bool:

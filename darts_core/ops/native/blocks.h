@@ -17,6 +17,13 @@ extern "C" struct Geometry {
 
 namespace {
 
+struct Norm { // a BatchNorm over the batch: gamma * (y - mean) * rstd + beta, by channel; without gamma and beta these are 1 and 0
+    const double *mean = nullptr, *rstd = nullptr, *gamma = nullptr, *beta = nullptr;
+    explicit operator bool() const { return mean != nullptr; }
+    double scale(int64_t c) const { return gamma ? gamma[c] * rstd[c] : rstd[c]; }
+    double shift(int64_t c) const { return (beta ? beta[c] : 0.0) - mean[c] * scale(c); }
+};
+
 template <class T> struct Layer { // a block's geometry, and its weights in the order in which they are read
     static constexpr int lanes = Vector<T>::lanes;
     Geometry g;
@@ -37,7 +44,7 @@ template <class T> struct Layer { // a block's geometry, and its weights in the 
         }
         return g;
     }
-    Layer(const Geometry &given, const T *depthwise, const T *pointwise, const double *mean, const double *rstd)
+    Layer(const Geometry &given, const T *depthwise, const T *pointwise, const Norm &before)
         : g(dense(given, step_of(given))), blocks((g.channels + lanes - 1) / lanes), step(step_of(given)), height(g.height), width(g.width),
           rows(height + 2 * g.padding), columns(width + 2 * g.padding), out_pixels(g.out_height * g.out_width),
           rim(g.stride == 1 ? g.dilation * (g.kernel - 1) - g.padding : 0), grad_rows(g.out_height + 2 * rim),
@@ -53,7 +60,7 @@ template <class T> struct Layer { // a block's geometry, and its weights in the 
                 in_to_out.scalars()[c * padded + out] = pointwise[out * channels + c];
                 out_to_in.scalars()[c * padded + out] = pointwise[c * channels + out];
             }
-            scale.scalars()[c] = T(mean ? rstd[c] : 1.0), shift.scalars()[c] = T(mean ? -mean[c] * rstd[c] : 0.0);
+            scale.scalars()[c] = T(before ? before.scale(c) : 1.0), shift.scalars()[c] = T(before ? before.shift(c) : 0.0);
         }
     }
     static int64_t step_of(const Geometry &g) { return g.stride > 1 && g.stride == g.dilation && g.padding % g.stride == 0 ? g.stride : 1; }
@@ -247,7 +254,7 @@ APART void through_norm(const Layer<T> &layer, const T *grad, const T *y, int64_
 }
 
 struct Forward {
-    const double *in_mean, *in_rstd; // of the BatchNorm before the block's ReLU, or null
+    Norm before; // the block's ReLU, if any
     const void *x, *depthwise, *pointwise;
     void *y;
     double *mean, *rstd; // of y; in evaluation mode from the buffers below, which only training moves
@@ -257,7 +264,7 @@ struct Forward {
 };
 
 template <class T, int K, int S, int D> void forward(const Geometry &geometry, const Forward &f) {
-    Layer<T> layer(geometry, static_cast<const T *>(f.depthwise), static_cast<const T *>(f.pointwise), f.in_mean, f.in_rstd);
+    Layer<T> layer(geometry, static_cast<const T *>(f.depthwise), static_cast<const T *>(f.pointwise), f.before);
     constexpr int lanes = Vector<T>::lanes;
     const Geometry &g = layer.g;
     const int64_t channels = g.channels, parts = parts_of(g.batch, g.threads), in_size = geometry.height * geometry.width * channels;
@@ -273,7 +280,7 @@ template <class T, int K, int S, int D> void forward(const Geometry &geometry, c
             for (int64_t row = 0; row < g.out_height; row += tile_rows) {
                 const int64_t end = std::min(row + tile_rows, g.out_height), pixels = (end - row) * g.out_width;
                 const int64_t needed = layer.rows_before(end);
-                rectify(layer, static_cast<const T *>(f.x) + image * in_size, geometry.width, f.in_mean != nullptr, ready, needed, padded.get());
+                rectify(layer, static_cast<const T *>(f.x) + image * in_size, geometry.width, bool(f.before), ready, needed, padded.get());
                 ready = needed;
                 depthwise<T, K, S, D>(layer, padded.get(), row, end, map.get(), tile);
                 T *y = static_cast<T *>(f.y) + (image * layer.out_pixels + row * g.out_width) * channels;
@@ -306,30 +313,31 @@ template <class T, int K, int S, int D> void forward(const Geometry &geometry, c
 }
 
 struct Backward {
-    const double *in_mean, *in_rstd;
-    const void *x, *depthwise, *pointwise, *y, *grad; // grad: dL/dz, z = weight * (y - mean) * rstd + whatever others add
+    Norm before;
+    const void *x, *depthwise, *pointwise, *y, *grad; // grad: dL/dz, z = weight * own(y) + whatever others add
     double weight;
-    const double *mean, *rstd, *grad_sum, *grad_product; // of y; over the batch, of grad and of grad * (y - mean)
+    Norm own;
+    const double *grad_sum, *grad_product; // over the batch, of grad and of grad * (y - mean)
     void *grad_x;                          // of the rectified image; if `sum` is not null, of the image after its BatchNorm
     bool adds;                             // to what grad_x holds; only without `sum`
-    double *sum, *product;                 // over the batch, of grad_x and of grad_x * (x - in_mean), or null
+    double *sum, *product;                 // over the batch, of grad_x and of grad_x * (x - the mean before), or null
     void *grad_depthwise, *grad_pointwise; // or null
 };
 
 template <class T, int K, int S, int D> void backward(const Geometry &geometry, const Backward &b) {
-    Layer<T> layer(geometry, static_cast<const T *>(b.depthwise), static_cast<const T *>(b.pointwise), b.in_mean, b.in_rstd);
+    Layer<T> layer(geometry, static_cast<const T *>(b.depthwise), static_cast<const T *>(b.pointwise), b.before);
     constexpr int lanes = Vector<T>::lanes;
     const Geometry &g = layer.g;
     const int64_t channels = g.channels, parts = parts_of(g.batch, g.threads), in_size = geometry.height * geometry.width * channels;
     const int64_t tile_rows = layer.rows_a_tile(), tile = tile_rows * g.out_width, padded_channels = layer.blocks * lanes;
     const int64_t plane = layer.grad_rows * layer.grad_columns, taps = K * K;
     Buffer<T> of_grad(layer.blocks), of_y(layer.blocks), constant(layer.blocks), centres(layer.blocks);
-    for (int64_t c = 0; c < channels && b.in_mean; ++c) centres.scalars()[c] = T(b.in_mean[c]);
+    for (int64_t c = 0; c < channels && b.before; ++c) centres.scalars()[c] = T(b.before.mean[c]);
     for (int64_t c = 0; c < channels; ++c) { // dL/dy = of_grad * grad + of_y * y + constant
-        const double count = double(g.batch * layer.out_pixels), scale = b.weight * b.rstd[c];
-        const double along = b.rstd[c] * b.grad_product[c] * b.rstd[c] / count;
+        const double count = double(g.batch * layer.out_pixels), scale = b.weight * b.own.scale(c);
+        const double along = b.own.rstd[c] * b.grad_product[c] * b.own.rstd[c] / count;
         of_grad.scalars()[c] = T(scale), of_y.scalars()[c] = T(-scale * along);
-        constant.scalars()[c] = T(scale * (b.mean[c] * along - b.grad_sum[c] / count));
+        constant.scalars()[c] = T(scale * (b.own.mean[c] * along - b.grad_sum[c] / count));
     }
     std::vector<int64_t> at(static_cast<size_t>(tile)); // of a tile's pixels in the gradient's plane
     for (int64_t m = 0; m < tile; ++m) at[size_t(m)] = (m / g.out_width * layer.grad_columns + m % g.out_width) * lanes;
@@ -356,7 +364,7 @@ template <class T, int K, int S, int D> void backward(const Geometry &geometry, 
                 multiply(own.get(), tile, channels, channels, layer.out_to_in.get(), into, at.data(), plane * lanes, pixels, true, nullptr);
                 if (needs_image) {
                     const int64_t needed = layer.rows_before(end);
-                    rectify(layer, x, geometry.width, b.in_mean != nullptr, ready, needed, padded.get());
+                    rectify(layer, x, geometry.width, bool(b.before), ready, needed, padded.get());
                     ready = needed;
                 }
                 if (b.grad_depthwise) {

@@ -1,23 +1,12 @@
 // A cell of a supernet, forward and backward: its nodes are weighted sums of blocks, pools and other maps, each with a BatchNorm of its own.
 // What library.py passes is declared here, field by field; numbers of several channels are in the order of the channels.
 
-#include "blocks.h"
+#include "chain.h"
 #include "fit.h"
 #include "pools.h"
 #include "sums.h"
 
 extern "C" {
-struct BlockArguments {
-    Geometry geometry;
-    const void *depthwise, *pointwise; // weights (C, 1, K, K) and (C, C, 1, 1)
-    void *running_mean, *running_var;
-    int64_t *tracked;
-    double eps, momentum;
-    int64_t is_training;
-    void *y;                               // ahead of the BatchNorm
-    double *moments;                       // of y over the batch: C means, C reciprocal standard deviations
-    void *grad_depthwise, *grad_pointwise; // or null
-};
 struct PoolArguments {
     int64_t state, is_max, stride;
     double eps;
@@ -67,6 +56,7 @@ template <class T> struct Cell {
     int64_t pixels(const State &state) const { return a.batch * state.height * state.width; }
     // How many maps as large as this state's the cache is to hold, from when they are written, or read, to when they are read again.
     int64_t together(const State &state) const { return std::clamp<int64_t>(CACHED_BYTES / (pixels(state) * channels * int64_t(sizeof(T))), 2, 16); }
+    Norm norm(const double *moments) const { return moments ? Norm{moments, moments + channels} : Norm{}; }
     static const T *map(const void *x) { return static_cast<const T *>(x); }
 
     Pool pool(const PoolArguments &p) const {
@@ -116,7 +106,7 @@ template <class T> struct Cell {
         for (int64_t k = term.number; k < term.number + term.count; ++k) {
             const BlockArguments &b = a.block[k];
             if (b.is_training && b.tracked) ++*b.tracked;
-            if (dispatch<T, RunForward>(b.geometry, Forward{before, before ? before + channels : nullptr, x, b.depthwise, b.pointwise, b.y, b.moments,
+            if (dispatch<T, RunForward>(b.geometry, Forward{norm(before), x, b.depthwise, b.pointwise, b.y, b.moments,
                                                             b.moments + channels, b.running_mean, b.running_var, b.eps, b.momentum, b.is_training != 0}))
                 return false;
             x = b.y, before = b.moments;
@@ -272,8 +262,8 @@ template <class T> struct Cell {
             void *const to = !is_first ? between.get() : into ? into : unwanted.get();
             const std::vector<double> own(sums);
             const bool adds = is_first && into && has_rectified[size_t(term.state)];
-            if (dispatch<T, RunBackward>(b.geometry, Backward{before, before ? before + channels : nullptr, is_first ? a.state[term.state].x : a.block[k - 1].y,
-                                                              b.depthwise, b.pointwise, b.y, along, weight, b.moments, b.moments + channels, own.data(),
+            if (dispatch<T, RunBackward>(b.geometry, Backward{norm(before), is_first ? a.state[term.state].x : a.block[k - 1].y,
+                                                              b.depthwise, b.pointwise, b.y, along, weight, norm(b.moments), own.data(),
                                                               own.data() + channels, to, adds, is_first ? nullptr : sums.data(),
                                                               is_first ? nullptr : sums.data() + channels, b.grad_depthwise, b.grad_pointwise}))
                 return false;
@@ -344,6 +334,19 @@ int cell_backward_float32(const CellArguments *a) {
 }
 int cell_backward_float64(const CellArguments *a) {
     return guarded([&] { return Cell<double>(*a).backward(); });
+}
+void use_runner(Runner given) { runner = given; }
+int chain_forward_float32(const ChainArguments *a) {
+    return guarded([&] { return Chain<float>(*a).forward(); });
+}
+int chain_forward_float64(const ChainArguments *a) {
+    return guarded([&] { return Chain<double>(*a).forward(); });
+}
+int chain_backward_float32(const ChainArguments *a) {
+    return guarded([&] { return Chain<float>(*a).backward(); });
+}
+int chain_backward_float64(const ChainArguments *a) {
+    return guarded([&] { return Chain<double>(*a).backward(); });
 }
 int fit_forward_float32(const FitArguments *a) {
     return guarded([&] { return Fit<float>(*a).forward(); });

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import struct
 from collections.abc import Sequence
 from ctypes import POINTER, Array, Structure, c_double, c_int64, c_void_p
@@ -81,6 +82,23 @@ class CellArguments(Structure):
     ]
 
 
+class AffineArguments(Structure):
+    """Scale and shift of a block's BatchNorm."""
+
+    _fields_ = [(name, c_void_p) for name in ("gamma", "beta", "grad_gamma", "grad_beta")]
+
+
+class ChainArguments(Structure):
+    """Blocks in a row."""
+
+    _fields_ = [
+        ("blocks", c_int64),
+        ("block", POINTER(BlockArguments)),
+        ("affine", POINTER(AffineArguments)),
+        *((name, c_void_p) for name in ("x", "out", "grad", "grad_x")),
+    ]
+
+
 class Projection(Structure):
     """A convolution of one pixel."""
 
@@ -150,6 +168,8 @@ FUNCTIONS: dict[Path, dict[str, tuple[Any, ...]]] = {
     CELL: {
         "cell_forward": (POINTER(CellArguments),),
         "cell_backward": (POINTER(CellArguments),),
+        "chain_forward": (POINTER(ChainArguments),),
+        "chain_backward": (POINTER(ChainArguments),),
         "fit_forward": (POINTER(FitArguments),),
         "fit_backward": (POINTER(FitArguments),),
     },
@@ -161,6 +181,7 @@ FUNCTIONS: dict[Path, dict[str, tuple[Any, ...]]] = {
         "entropy_backward": (POINTER(EntropyArguments),),
     },
 }
+_OPENMP = re.compile(r"/lib[gi]?omp[^/]*\.so[^/]*$")
 _LETTERS = {c_int64: "q", c_void_p: "P", c_double: "d"}
 
 
@@ -190,7 +211,25 @@ def library(source: Path = CELL) -> ctypes.CDLL:
                 getattr(loaded, f"{name}_{suffix}").argtypes = arguments
             except AttributeError as error:
                 raise BuildError(f"{loaded._name} is another library: {error}") from error
+    loaded.use_runner.argtypes = [c_void_p]
+    loaded.use_runner.restype = None
+    loaded.use_runner(runner())
     return loaded
+
+
+def runner() -> int | None:
+    """Return where ``GOMP_parallel`` of the OpenMP library that torch computes with lies in memory; None where it is not found.
+
+    With None the kernels start threads of their own, beside which torch's, while they spin, take a core away.
+    """
+    try:
+        lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
+        loaded = {line.split(maxsplit=5)[5] for line in lines if _OPENMP.search(line)}
+        own = {path for path in loaded if Path(path).is_relative_to(Path(torch.__file__).parent)}  # others have brought theirs, too
+        (path,) = own or loaded
+        return ctypes.cast(ctypes.CDLL(path).GOMP_parallel, c_void_p).value
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def is_available(source: Path = CELL) -> bool:

@@ -390,6 +390,7 @@ template <class T> int backward(const StepsArguments &a, int64_t step, int64_t n
 } // namespace
 
 extern "C" {
+void use_runner(Runner given) { runner = given; }
 int recurrent_forward_float32(const StepsArguments *a, int64_t step, int64_t node) { return forward<float>(*a, step, node); }
 int recurrent_forward_float64(const StepsArguments *a, int64_t step, int64_t node) { return forward<double>(*a, step, node); }
 int recurrent_backward_float32(const StepsArguments *a, int64_t step, int64_t node) { return backward<float>(*a, step, node); }

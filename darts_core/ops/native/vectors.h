@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
@@ -71,17 +72,39 @@ template <class T> class Buffer { // aligned, and zeroed if need be
     Vec<T> *data_;
 };
 
-// Calls work(first, last, part) for `parts` contiguous parts of 0..count-1, each in a thread of its own, the first in this one. What one of
-// them throws is thrown when all have ended.
+// Runs a function of one argument in so many threads at once, this one among them: GOMP_parallel. Where torch's own can be had its threads do
+// the work: they wait for some by spinning, and would take the core from threads of our own.
+using Runner = void (*)(void (*)(void *), void *, unsigned, unsigned);
+Runner runner = nullptr;
+
+struct Parts {
+    const std::function<void(int64_t)> &work;
+    int64_t count;
+    std::atomic<int64_t> next{0};
+    static void take(void *self) {
+        Parts &parts = *static_cast<Parts *>(self);
+        for (int64_t part; (part = parts.next++) < parts.count;) parts.work(part);
+    }
+};
+
+// Calls work(first, last, part) for `parts` contiguous parts of 0..count-1 in as many threads, this one among them. What one of them throws
+// is thrown when all have ended.
 inline void in_parts(int64_t count, int64_t parts, const std::function<void(int64_t, int64_t, int64_t)> &work) {
     std::vector<std::exception_ptr> errors(static_cast<size_t>(parts));
-    const auto guarded = [&](int64_t part) {
+    const std::function<void(int64_t)> guarded = [&](int64_t part) {
         try {
             work(count * part / parts, count * (part + 1) / parts, part);
         } catch (...) {
             errors[size_t(part)] = std::current_exception();
         }
     };
+    if (parts > 1 && runner) {
+        Parts all{guarded, parts};
+        runner(Parts::take, &all, unsigned(parts), 0);
+        for (const auto &error : errors)
+            if (error) std::rethrow_exception(error);
+        return;
+    }
     std::vector<std::thread> others;
     int64_t started = 1;
     try {

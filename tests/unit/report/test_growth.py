@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from darts_core.report.growth import plot_growth, power_law
+from darts_core.report.growth import plot_growth, power_law, straight_line
 
 PANELS = {"seconds of a step": {"seconds": "seconds"}, "MiB of a pass": {"peak_mib": "peak", "saved_mib": "saved"}}
 BASE = {"batch": 16, "channels": 16, "cells": 6, "nodes": 3}
@@ -102,3 +102,15 @@ def test_the_benchmark_writes_tables_and_figure(tmp_path):
     assert exponents["gmac"] == pytest.approx(1.0)
     assert len(found["rows"]) == len(frame)
     assert (tmp_path / "growth" / "growth.png").stat().st_size > 0
+
+
+def test_a_straight_line_with_what_is_there_at_zero():
+    line = straight_line([1, 2, 4], [5.0, 7.0, 11.0])
+    assert (line.offset, line.slope, line.r_squared) == pytest.approx((3.0, 2.0, 1.0))
+    assert straight_line([1, 2, 3], [1.0, 2.0, 1.0]).r_squared == pytest.approx(0.0)
+    assert straight_line([1, 2], [4.0, 4.0]).r_squared == 1.0
+
+
+def test_a_straight_line_needs_two_sizes():
+    with pytest.raises(ValueError, match="two or more different sizes"):
+        straight_line([2, 2], [1.0, 2.0])
