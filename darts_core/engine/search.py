@@ -32,7 +32,7 @@ from darts_core.engine.placing import advice
 from darts_core.engine.rank_disorder import RankProbe, require_probe
 from darts_core.engine.rollback import Clock, Rollback
 from darts_core.engine.selection import selected
-from darts_core.engine.watch import cell_metrics, collapse_warning, is_collapsed, ranking, stable_epochs
+from darts_core.engine.watch import cell_metrics, collapse_warning, has_chosen, is_bare, ranking, stable_epochs
 from darts_core.genotype import Cell, Genotype
 from darts_core.runtime.checkpoint import Checkpoint
 from darts_core.runtime.progress import Progress
@@ -214,7 +214,7 @@ def search(
                 "stable_epochs": stable_epochs(history, before, ranking(mixture, usable), is_still=is_still),
             }
             row |= rollback.row()
-            row["collapsed"] = int(is_collapsed([*history, row]))
+            row["collapsed"] = int(is_bare([*history, row]) and has_chosen(mixture))
             if len(method.phases) > 1:
                 row["phase"] = course.number + 1
             if method.penalties:
@@ -226,7 +226,7 @@ def search(
                 row |= found
                 ranks += compared
             history.append({"epoch": epoch + 1, **row})
-            if (warning := collapse_warning(history)) is not None:
+            if (warning := collapse_warning(history, is_last=epoch + 1 == cfg.epochs)) is not None:
                 LOG.warning("search: %s", warning)
             alphas += alpha_rows(epoch + 1, mixture, space.edge_names, supernet.primitives)
             rollback.note(history)

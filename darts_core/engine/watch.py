@@ -24,6 +24,9 @@ have at most five in eight; reduction cells are left out, for good ones may cons
 COLLAPSED_EPOCHS = 3
 """In a row, in which alpha moves, before it is said: the first cells are chance."""
 
+EVEN_SHARE = 0.97
+"""Of the entropy of an even choice among the operations, from which on alpha has hardly moved, and what is derived of it is chance."""
+
 
 @cache
 def has_parameters(op: str) -> bool:
@@ -68,8 +71,17 @@ def stable_epochs(history: Sequence[Row], before: Tensor, now: Tensor, *, is_sti
     return 1 + (int(history[-1]["stable_epochs"]) if history else 0)
 
 
-def is_collapsed(history: Sequence[Row]) -> bool:
-    """Return whether the last ``COLLAPSED_EPOCHS`` epochs all end with a collapsed first cell, none of them in a warm-up."""
+def has_chosen(mixture: Mapping[str, Tensor]) -> bool:
+    """Return whether the first cell's weights of operations (edges, operations) are off an even choice, by their mean entropy."""
+    share_EO = next(iter(mixture.values())).double()
+    share_EO = share_EO / share_EO.sum(-1, keepdim=True).clamp_min(1e-30)
+    entropy_E = -(share_EO * share_EO.clamp_min(1e-30).log()).sum(-1)
+    even_E = (share_EO > 0).sum(-1).clamp_min(1).double().log()
+    return not even_E.any() or bool(entropy_E.sum() < EVEN_SHARE * even_E.sum())
+
+
+def is_bare(history: Sequence[Row]) -> bool:
+    """Return whether the first cell has hardly had parameters for ``COLLAPSED_EPOCHS`` epochs, none of them in a warm-up."""
     last = history[-COLLAPSED_EPOCHS:]
     return len(last) == COLLAPSED_EPOCHS and all("arch_loss" in row and _share(row) >= COLLAPSED_SHARE for row in last)
 
@@ -78,14 +90,19 @@ def _share(row: Row) -> float:
     return float(row[f"parameterless_{main_cell(row)}"])
 
 
-def collapse_warning(history: Sequence[Row]) -> str | None:
-    """Return the warning in the epoch in which a search first counts as collapsed, else None."""
-    if not is_collapsed(history) or any(is_collapsed(history[:end]) for end in range(len(history))):
+def collapse_warning(history: Sequence[Row], *, is_last: bool) -> str | None:
+    """Return the warning in the epoch in which a search first counts as ``collapsed``; in its last one also where a bare cell is chance."""
+    row, cell = history[-1], main_cell(history[-1])
+    is_chance = is_last and is_bare(history) and not any(each["collapsed"] for each in history)
+    if not is_chance and (not row["collapsed"] or any(each["collapsed"] for each in history[:-1])):
         return None
-    row = history[-1]
-    cell = main_cell(row)
+    found = (
+        f"for {COLLAPSED_EPOCHS} epochs at least {COLLAPSED_SHARE:.0%} of the derived {cell} cell's operations have had no parameters "
+        f"(in epoch {row['epoch']}: {_share(row):.0%}, {row[f'skips_{cell}']} skip connections). "
+    )
+    if is_chance:
+        return f"alpha has hardly moved, and {found}Such a cell is chance. Try more search.epochs or a higher search.arch_lr."
     return (
-        f"the search has collapsed: for {COLLAPSED_EPOCHS} epochs at least {COLLAPSED_SHARE:.0%} of the derived {cell} cell's operations "
-        f"have had no parameters (in epoch {row['epoch']}: {_share(row):.0%}, {row[f'skips_{cell}']} skip connections). "
+        f"the search has collapsed: {found}"
         "Try fewer search.epochs, a lower search.arch_lr, or another method.name: darts_plus, robust_darts, darts_minus, beta_darts."
     )

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from darts_core.engine.watch import cell_metrics, collapse_warning, has_parameters, is_collapsed, ranking, stable_epochs
+from darts_core.engine.watch import cell_metrics, collapse_warning, has_chosen, has_parameters, is_bare, ranking, stable_epochs
 from darts_core.genotype import published, published_names
 from darts_core.spaces.darts_cnn import darts_cnn
 
@@ -32,9 +32,7 @@ def test_a_published_cell_is_counted():
 
 
 def test_no_published_cell_counts_as_collapsed():
-    assert all(
-        not is_collapsed(rows(*[cell_metrics(published(name), darts_cnn())["parameterless_normal"]] * 3)) for name in published_names()
-    )
+    assert all(not is_bare(rows(*[cell_metrics(published(name), darts_cnn())["parameterless_normal"]] * 3)) for name in published_names())
 
 
 @pytest.mark.parametrize(
@@ -50,15 +48,40 @@ def test_no_published_cell_counts_as_collapsed():
     ],
 )
 def test_a_collapse_lasts_for_three_epochs_in_which_alpha_moves(shares, warmup, collapsed):
-    assert is_collapsed(rows(*shares, warmup=warmup)) is collapsed
+    assert is_bare(rows(*shares, warmup=warmup)) is collapsed
 
 
 def test_the_warning_comes_once():
-    history = rows(1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0)
-    warned = [end for end in range(len(history) + 1) if collapse_warning(history[:end]) is not None]
+    history = [{**row, "collapsed": int(row["epoch"] in (3, 4, 8))} for row in rows(1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0)]
+    warned = [end for end in range(1, len(history) + 1) if collapse_warning(history[:end], is_last=end == len(history)) is not None]
     assert warned == [3]
-    assert "for 3 epochs at least 75% of the derived normal cell's operations" in collapse_warning(history[:3])
-    assert "(in epoch 3: 100%, 5 skip connections)" in collapse_warning(history[:3])
+    said = collapse_warning(history[:3], is_last=False)
+    assert said.startswith("the search has collapsed: for 3 epochs at least 75% of the derived normal cell's operations")
+    assert "(in epoch 3: 100%, 5 skip connections)" in said
+
+
+@pytest.mark.parametrize(("shares", "is_chance"), [((1.0, 1.0, 1.0), True), ((1.0, 1.0, 0.5), False)])
+def test_a_bare_cell_of_an_even_alpha_is_called_chance_at_the_end(shares, is_chance):
+    history = [{**row, "collapsed": 0} for row in rows(*shares)]
+    assert collapse_warning(history, is_last=False) is None
+    said = collapse_warning(history, is_last=True)
+    assert (said is not None) is is_chance
+    assert not is_chance or said.startswith("alpha has hardly moved")
+
+
+@pytest.mark.parametrize(
+    ("weights", "chosen"),
+    [
+        ([[0.25] * 4], False),
+        ([[0.3, 0.25, 0.25, 0.2]], False),
+        ([[0.5, 0.2, 0.2, 0.1]], True),
+        ([[0.5, 0.5, 0.0, 0.0]], False),  # two are no longer computed, and the others even
+        ([[1.0, 0.0, 0.0, 0.0]], True),
+        ([[0.5] * 4], False),  # gates
+    ],
+)
+def test_an_alpha_that_has_hardly_moved_has_chosen_nothing(weights, chosen):
+    assert has_chosen({"normal": torch.tensor(weights), "reduce": torch.tensor([[0.9, 0.1]])}) is chosen
 
 
 def test_the_ranking_leaves_none_out():
