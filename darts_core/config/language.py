@@ -22,6 +22,8 @@ from darts_core.config.schema import (
 
 TEXT_SPACES = ("darts_rnn",)
 """The spaces of language models. They stand here, since the sections must be known before a space can be built."""
+LEAST_BPTT = 5
+"""No window to learn from is drawn shorter: with less, every window would be longer than usual, and the learning rate in proportion."""
 
 
 class LanguageConfig(Section):
@@ -49,6 +51,15 @@ class LanguageConfig(Section):
     )
     baselines: Baselines = ("lstm",)
     random_genotypes: CountOrZero = Field(default=1, description="random cells of the same space, trained by the same recipe")
+
+    @field_validator("bptt")
+    @classmethod
+    def _is_no_shorter_than_a_window(cls, value: int) -> int:
+        if value < LEAST_BPTT:
+            raise ValueError(
+                f"must be at least {LEAST_BPTT}: no window is drawn shorter, and lr is in proportion to the length. Got {value}."
+            )
+        return value
 
 
 class TextEvaluateConfig(Section):

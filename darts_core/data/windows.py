@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from darts_core.config.language import LEAST_BPTT
+
 # quark0/darts, rnn/train.py: half the length in 5 % of cases, then N(length, 5), at least 5 and at most 20 more than usual
-SHORT_SHARE, SPREAD, LEAST, EXCESS = 0.05, 5.0, 5, 20
+SHORT_SHARE, SPREAD, EXCESS = 0.05, 5.0, 20
 
 
 class Window:
@@ -91,7 +93,7 @@ class Windows:
             return self.bptt
         base = self.bptt / 2 if float(torch.rand((), generator=self.generator)) < SHORT_SHARE else self.bptt
         drawn = int(base + SPREAD * float(torch.randn((), generator=self.generator)))
-        return min(max(LEAST, drawn), self.bptt + EXCESS)
+        return min(max(LEAST_BPTT, drawn), self.bptt + EXCESS)
 
     def state_dict(self) -> dict[str, Any]:
         """Return place, carried state and the random state of the lengths."""

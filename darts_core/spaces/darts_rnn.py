@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from darts_core.config.language import LEAST_BPTT
 from darts_core.genotype import Genotype, GenotypeError
 from darts_core.nets.dropout import Dropout
 from darts_core.nets.language_model import LanguageModel
@@ -41,12 +42,13 @@ class RecurrentSpace(Space):
             raise ValueError(f"space.edges must leave every edge an operation with space.name: {NAME}, whose nodes read all states.")
         for key, value, least in (
             ("hidden", self.hidden, 1),
-            ("bptt", self.bptt, 1),
             ("activation_penalty", self.activation_penalty, 0),
             ("slowness_penalty", self.slowness_penalty, 0),
         ):
             if value < least:
                 raise ValueError(f"space.{key} must be at least {least}. Got {value}.")
+        if self.bptt < LEAST_BPTT:
+            raise ValueError(f"space.bptt must be at least {LEAST_BPTT}, the least that a window's length is drawn. Got {self.bptt}.")
 
     def supernet(
         self,

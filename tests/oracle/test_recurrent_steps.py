@@ -16,7 +16,7 @@ CPU = torch.device("cpu")
 FAST = [name for name in RecurrentSupernet.backends if name != "reference"]
 HAS_KERNELS = kernels.is_available(kernels.RECURRENT)
 WORDS = 9
-OPTIONS = {"hidden": 5, "nodes": 3, "bptt": 4}
+OPTIONS = {"hidden": 5, "nodes": 3, "bptt": 5}
 UNDROPPED = {f"dropout_{name}": 0.0 for name in ("embedding", "inputs", "gates", "hidden", "outputs")}
 
 

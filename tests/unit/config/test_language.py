@@ -4,6 +4,7 @@ import pytest
 
 from darts_core.components import COMPONENTS, cross_check
 from darts_core.config import Config, ConfigError, TextConfig, from_mapping
+from darts_core.config.language import LEAST_BPTT
 from darts_core.pipeline.idle import without_effect
 
 TEXT = {"data": {"name": "python_docs"}, "space": {"name": "darts_rnn"}}
@@ -25,6 +26,8 @@ def test_the_space_tells_a_text_from_images():
     [
         ({"retrain": {"layers": 3}}, r"retrain.layers: not a known key.*Known: epochs, batch_size, bptt, hidden"),
         ({"retrain": {"hiden": 3}}, r"retrain.hiden: not a known key \(did you mean 'hidden'\?\)"),
+        ({"retrain": {"bptt": LEAST_BPTT - 1}}, r"retrain.bptt: must be at least 5: no window is drawn shorter, .* Got 4\."),
+        ({"space": {"name": "darts_rnn", "bptt": LEAST_BPTT - 1}}, r"space.bptt must be at least 5, .* Got 4\."),
         ({"evaluate": {"calibration_bins": 3}}, r"evaluate.calibration_bins: not a known key"),
         ({"augment": {"flip": True}}, "augment: is about images"),
         ({"search": {"cutout": True}}, "search: cutout is about images"),
@@ -39,6 +42,11 @@ def test_the_space_tells_a_text_from_images():
 def test_what_belongs_to_images_is_a_fault(sections, message):
     with pytest.raises(ConfigError, match=message):
         read(**sections)
+
+
+def test_a_window_s_usual_length_may_be_the_least_that_is_drawn():
+    cfg = read(retrain={"bptt": LEAST_BPTT}, space={"name": "darts_rnn", "bptt": LEAST_BPTT})
+    assert cfg.retrain.bptt == cfg.space.options["bptt"] == LEAST_BPTT
 
 
 def test_settings_that_nothing_reads_are_told():

@@ -54,7 +54,7 @@ def test_other_cells_do_not(node, message):
     ("options", "message"),
     [
         ({"hidden": 0}, r"space\.hidden must be at least 1\. Got 0\."),
-        ({"bptt": 0}, r"space\.bptt must be at least 1\. Got 0\."),
+        ({"bptt": 4}, r"space\.bptt must be at least 5, the least that a window's length is drawn\. Got 4\."),
         ({"nodes": 0}, r"space\.nodes must be at least 1\. Got 0\."),
         ({"dropout_gates": 1.0}, r"space\.dropout_gates must be at least 0 and below 1\. Got 1\.0\."),
         ({"slowness_penalty": -1.0}, r"space\.slowness_penalty must be at least 0\. Got -1\.0\."),
