@@ -94,6 +94,29 @@ class TestSteps:
         assert all(bool(x.isfinite().all()) for x in found)
         compare(found, expected, torch.float64)
 
+    @pytest.mark.parametrize("scale", [1.0, 1e-1, 1e-2, 1e-3, 1e-6])
+    def test_small_inputs_keep_their_digits(self, scale):
+        """A hyperbolic tangent with an error of one unit at 1 would be off by 1 / ``scale`` of that, and the BatchNorm would show it."""
+        seen = []
+        for dtype in TOLERANCE:
+            given, mask, bn, w, _ = inputs(width=33, batch=64, steps=1, is_masked=False, dtype=dtype)
+            given[0], given[1] = (scale * given[0].double()).to(dtype), torch.zeros_like(given[1])
+            seen.append([x.double() for x in NativeSteps.apply(*given, mask, bn, *w)])
+        (_, _, var), (_, _, expected) = seen[1], seen[0]
+        assert float((var[0, 0] / expected[0, 0] - 1).abs().max()) < 1e-6
+
+    @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+    def test_the_hyperbolic_tangent_is_as_precise_as_torch_s_everywhere(self, dtype):
+        h = torch.cat([sign * torch.logspace(-30, 2, 6400, base=10.0, dtype=dtype) for sign in (1, -1)]).view(100, 128)
+        product = torch.cat([torch.full_like(h, 40.0), h], dim=1).unsqueeze(0)  # an open gate: the first state is the tangent
+        width = h.shape[1]
+        bn = Statistics(torch.zeros(width, dtype=dtype), torch.ones(width, dtype=dtype), 0.0)
+        gives = torch.tensor([[0.0, 0.0, 0.0, 1.0]], dtype=dtype)  # one node, whose product is 0: half of what comes
+        w = torch.zeros(width, 2 * width, dtype=dtype)
+        outputs, _, _ = NativeSteps.apply(product, torch.zeros_like(h), torch.zeros_like(w), gives, None, bn, w)
+        relative = (2.0 * outputs[0].double() / h.double().tanh() - 1).abs().max()
+        assert float(relative) < 8 * torch.finfo(dtype).eps
+
     def test_what_is_not_a_number_stays_so(self):
         given, *others = inputs(width=5)
         given[0][0, 0, 0] = float("nan")

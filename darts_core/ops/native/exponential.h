@@ -28,8 +28,8 @@ template <class T> INLINE Vec<T> limited(Vec<T> x, T most) {
 }
 
 // e^x for |x| up to `largest`, which is for the caller to see to. Taylor's series of what is left of x after multiples of ln 2: its error
-// is below the rounding.
-template <class T> INLINE Vec<T> exponential(Vec<T> x) {
+// is below the rounding. e^x - 1 comes of the same series without its first term: what is small keeps all its digits.
+template <class T> INLINE Vec<T> exponential(Vec<T> x, Vec<T> &less_one) {
     using E = Exponential<T>;
     const Vec<T> shifted = x * filled(T(1.44269504088896340736)) + filled(E::shift), whole = shifted - filled(E::shift);
     const Vec<T> rest = x - whole * filled(E::ln2_high) - whole * filled(E::ln2_low);
@@ -39,24 +39,31 @@ template <class T> INLINE Vec<T> exponential(Vec<T> x) {
     for (int n = 0; n <= E::terms; ++n) one_over[n] = T(1) / factorial, factorial *= T(n + 1);
     Vec<T> series = filled(one_over[E::terms]);
 #pragma GCC unroll 16
-    for (int n = E::terms - 1; n >= 0; --n) series = series * rest + filled(one_over[n]);
+    for (int n = E::terms - 1; n >= 1; --n) series = series * rest + filled(one_over[n]);
     typename E::bits power; // of two, in the exponent's place
     std::memcpy(&power, &shifted, sizeof power);
     power = (power << E::mantissa) + E::one;
     Vec<T> scale;
     std::memcpy(&scale, &power, sizeof scale);
-    return series * scale;
+    const Vec<T> one = filled(T(1));
+    less_one = series * rest * scale + (scale - one);
+    return (series * rest + one) * scale;
+}
+template <class T> INLINE Vec<T> exponential(Vec<T> x) {
+    Vec<T> unused;
+    return exponential<T>(x, unused);
 }
 
 template <class T> INLINE Vec<T> sigmoid(Vec<T> x) {
     return filled(T(1)) / (filled(T(1)) + exponential<T>(-limited<T>(x, Exponential<T>::largest)));
 }
 
-// Both of one exponential and one division.
+// Both of one exponential and one division. 1 - e^2x as -(e^x - 1)(e^x + 1), which cancels nothing where x is small.
 template <class T> INLINE void sigmoid_and_tanh(Vec<T> x, Vec<T> &sigmoid, Vec<T> &tanh) {
-    const Vec<T> one = filled(T(1)), e = exponential<T>(-limited<T>(x, Exponential<T>::largest / 3 - 1)), square = e * e;
+    Vec<T> less_one;
+    const Vec<T> one = filled(T(1)), e = exponential<T>(-limited<T>(x, Exponential<T>::largest / 3 - 1), less_one), square = e * e;
     const Vec<T> over = one / ((one + e) * (one + square));
-    sigmoid = over * (one + square), tanh = over * (one + e) * (one - square);
+    sigmoid = over * (one + square), tanh = -over * (one + e) * (one + e) * less_one;
 }
 
 } // namespace
