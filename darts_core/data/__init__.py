@@ -1,7 +1,7 @@
 """Data sets, their preparation, and the batches that the other rooms train on."""
 
 from darts_core.data.augment import resolve_policy
-from darts_core.data.columns import columns
+from darts_core.data.columns import check_columns, columns
 from darts_core.data.dataset import DATASETS, Collected, Dataset, Request
 from darts_core.data.images import Images
 from darts_core.data.loaders import Batches, Cycle
@@ -29,6 +29,7 @@ __all__ = [
     "TextSource",
     "TextSpec",
     "WorkerKilledError",
+    "check_columns",
     "columns",
     "open_prepared",
     "open_text",

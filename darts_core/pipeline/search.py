@@ -13,7 +13,7 @@ from torch import Tensor
 
 from darts_core.components import build_space, text_space
 from darts_core.config import Config, TextConfig
-from darts_core.data import Batches, Cycle, Prepared, PreparedText, columns, open_prepared, open_text, resolve_policy
+from darts_core.data import Batches, Cycle, Prepared, PreparedText, check_columns, columns, open_prepared, open_text, resolve_policy
 from darts_core.data.windows import Windows
 from darts_core.engine.alone import search_alone, state_name
 from darts_core.engine.loop import Log, no_log
@@ -65,7 +65,9 @@ def _check_training(cfg: Config, prepared: Prepared | PreparedText) -> None:
         assert isinstance(prepared, PreparedText)
         for tokens in (prepared.train(), prepared.valid()):
             columns(tokens, cfg.retrain.batch_size, cfg.retrain.bptt)
-        columns(prepared.valid(), cfg.evaluate.batch_size, cfg.evaluate.window, keys=("evaluate.batch_size", "evaluate.window"))
+        for part in ("valid", "test"):  # of the latter its length alone, which the spec has
+            keys, name = ("evaluate.batch_size", "evaluate.window"), f"{part} text"
+            check_columns(prepared.spec.tokens[part], cfg.evaluate.batch_size, cfg.evaluate.window, keys=keys, name=name)
         return
     assert isinstance(prepared, Prepared)
     spec = prepared.spec

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from darts_core.components import build_method
-from darts_core.config import Config
+from darts_core.config import Config, TextConfig
 from darts_core.data import open_prepared, prepare
 from darts_core.methods import METHODS
 from darts_core.pipeline import search
@@ -47,6 +47,19 @@ def test_without_baselines_such_images_are_searched_on(prepared, monkeypatch):
     cfg = prepared.model_copy(update={"retrain": prepared.retrain.model_copy(update={"baselines": ()})})
     with pytest.raises(Begun):
         search.run(SimpleNamespace(cfg=cfg, session=None))
+
+
+def test_a_test_text_too_short_for_evaluate_stops_the_search_before_it_starts(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for part, lines in (("train", 100), ("valid", 100), ("test", 10)):
+        Path(f"{part}.txt").write_text("the cat sat on the mat\n" * lines, encoding="utf-8")
+    values = {"data": {"name": "text", "root": "."}, "space": {"name": "darts_rnn"}, "retrain": {"batch_size": 2, "bptt": 5}}
+    cfg = TextConfig.model_validate({**values, "evaluate": {"batch_size": 2, "window": 35}})
+    prepare(cfg.data, PREPARED)
+    (PREPARED / "test" / "test.npy").unlink()  # nothing but its length is asked for
+    message = r"The test text has 70 tokens here, fewer than one batch of 2 windows of 35 \+ 1\. Lower evaluate\.batch_size or evaluate"
+    with pytest.raises(ValueError, match=message):
+        search.run(SimpleNamespace(cfg=cfg))
 
 
 def test_no_derivation_rule_changes_a_search(prepared, monkeypatch):
