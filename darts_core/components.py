@@ -19,6 +19,7 @@ from darts_core.nets.language_baselines import LANGUAGE_BASELINES
 from darts_core.registry import Registry
 from darts_core.search.derive import DERIVE_RULES
 from darts_core.search.method import Method, check_space, check_warmup
+from darts_core.search.select import TrainedAlone
 from darts_core.spaces import SPACES
 from darts_core.spaces.darts_rnn import RecurrentSpace
 from darts_core.spaces.nasbench201 import from_string
@@ -45,6 +46,7 @@ def cross_check(cfg: Config, *, folder: Path = Path(), only_search: bool = False
         lambda: _check_memory(cfg),
         lambda: _check_phases(cfg, folder=folder),
         lambda: _check_ranks(cfg),
+        lambda: _check_sequences(cfg),
     ]
     is_text = isinstance(cfg, TextConfig)
     if not only_search and not is_text:
@@ -85,6 +87,16 @@ def _check_ranks(cfg: Config) -> None:
         raise ValueError(
             f"search.rank_samples must be 0 with space.name: {cfg.space.name}: the rank disorder is that of images' accuracies. "
             f"Got {cfg.search.rank_samples}."
+        )
+
+
+def _check_sequences(cfg: Config) -> None:
+    """Raise ``ValueError`` where a supernet's BatchNorm would have a single number to go by; networks trained alone have none."""
+    is_trained = isinstance(cfg, TextConfig) and cfg.derive.genotype == "search" and not isinstance(build_method(cfg).select, TrainedAlone)
+    if is_trained and cfg.search.batch_size < 2:
+        raise ValueError(
+            f"search.batch_size must be at least 2 with space.name: {cfg.space.name}: its BatchNorm needs more than one sequence. "
+            f"Got {cfg.search.batch_size}."
         )
 
 

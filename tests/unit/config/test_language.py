@@ -28,6 +28,10 @@ def test_the_space_tells_a_text_from_images():
         ({"retrain": {"hiden": 3}}, r"retrain.hiden: not a known key \(did you mean 'hidden'\?\)"),
         ({"retrain": {"bptt": LEAST_BPTT - 1}}, r"retrain.bptt: must be at least 5: no window is drawn shorter, .* Got 4\."),
         ({"space": {"name": "darts_rnn", "bptt": LEAST_BPTT - 1}}, r"space.bptt must be at least 5, .* Got 4\."),
+        (
+            {"search": {"batch_size": 1}},
+            r"search.batch_size must be at least 2 with space.name: darts_rnn: its BatchNorm needs more than one sequence\. Got 1\.",
+        ),
         ({"evaluate": {"calibration_bins": 3}}, r"evaluate.calibration_bins: not a known key"),
         ({"augment": {"flip": True}}, "augment: is about images"),
         ({"search": {"cutout": True}}, "search: cutout is about images"),
@@ -47,6 +51,13 @@ def test_what_belongs_to_images_is_a_fault(sections, message):
 def test_a_window_s_usual_length_may_be_the_least_that_is_drawn():
     cfg = read(retrain={"bptt": LEAST_BPTT}, space={"name": "darts_rnn", "bptt": LEAST_BPTT})
     assert cfg.retrain.bptt == cfg.space.options["bptt"] == LEAST_BPTT
+
+
+@pytest.mark.parametrize(
+    "sections", [{"method": {"name": "random_search", "shared_weights": False}}, {"derive": {"genotype": "DARTS_RNN_V2"}}]
+)
+def test_a_single_sequence_will_do_where_no_supernet_is_trained(sections):
+    assert read(search={"batch_size": 1}, **sections).search.batch_size == 1
 
 
 def test_settings_that_nothing_reads_are_told():
