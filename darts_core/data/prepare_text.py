@@ -31,7 +31,7 @@ def write_text(partial: Path, source: TextSource, *, name: str, valid_fraction: 
     collected = source.collect(partial / "work")
     divided = divide(collected, valid_fraction=valid_fraction)
     tokens = {part: [token for lines in divided[part] for line in lines for token in source.tokenise(line)] for part in PARTS}
-    _check(tokens, collected.source)
+    _check(tokens, collected, valid_fraction=valid_fraction)
     vocabulary = Vocabulary.of(tokens["train"], size=source.vocabulary_size, min_count=source.min_count)
     if set(vocabulary.tokens) <= {UNKNOWN, *source.tokenise("")}:
         raise ValueError(
@@ -73,15 +73,30 @@ def divide(collected: CollectedText, *, valid_fraction: float) -> dict[str, list
     return parts
 
 
-def _check(tokens: Mapping[str, Sequence[str]], source: str) -> None:
+def _check(tokens: Mapping[str, Sequence[str]], collected: CollectedText, *, valid_fraction: float) -> None:
+    """Raise ``ValueError`` where a part is too short: by what the text is, or by the shares that are taken of it."""
     short = [part for part in PARTS if len(tokens[part]) < _LEAST_TOKENS]
-    for part in ("train", "test"):
-        if part in short:
-            raise ValueError(f"{source}: too few lines for a {part} text. Give more of it, or change data.test_fraction.")
-    if short:
+    if not short:
+        return
+    source = collected.source
+    taken = {"data.valid_fraction": valid_fraction, "data.test_fraction": collected.test_fraction or 0.0}
+    taken = {key: share for key, share in taken.items() if key[len("data.") :].removesuffix("_fraction") not in collected.parts}
+    if sum(map(len, collected.parts["train"])) == 1 and any(taken.values()):
         raise ValueError(
-            f"{source}: no validation text. The learning rate and the averaging of weights follow it: set data.valid_fraction to 0.1, say."
+            f"{source}: the text to learn from is one single line, and a text is divided between its lines. "
+            "Break it into lines, such as one a sentence, or give a folder with train.txt, valid.txt and test.txt."
         )
+    if sum(taken.values()) >= 1.0:
+        shares = " and ".join(f"{key} ({share:g})" for key, share in taken.items())
+        raise ValueError(f"{source}: {shares} must leave something to learn from: below 1 in all expected. Got {sum(taken.values()):g}.")
+    if short == ["valid"] and not valid_fraction:
+        raise ValueError(
+            f"{source}: no validation text. The averaging of weights and the best epoch follow it: set data.valid_fraction to 0.1, say."
+        )
+    part = next(part for part in ("train", "test", "valid") if part in short)
+    keys = " or ".join(taken) if part == "train" else f"data.{part}_fraction"
+    kind = {"train": "training", "valid": "validation", "test": "test"}[part]
+    raise ValueError(f"{source}: too few lines for a {kind} text. Give more of it, or change {keys}.")
 
 
 def _characters(tokens: Sequence[str], *, has_spaces: bool) -> int:

@@ -80,7 +80,11 @@ def test_alpha_gets_a_piece_of_the_training_text_or_the_validation_text_as_in_th
         (b"\x00\x01\xff\xfe binary", r"corpus.txt is binary, or not utf-8 text"),
         (b"zero \x00 bytes", r"corpus.txt is binary \(it holds zero bytes\)"),
         ("grüße".encode("latin-1"), r"corpus.txt is not utf-8 text \(byte 2\). .*data.encoding"),
-        (b"one line", "too few lines for a test text"),
+        (
+            b"one line",
+            "one single line, and a text is divided between its lines. Break it into lines, .* train.txt, valid.txt and test.txt",
+        ),
+        (b"three\nshort\nlines", r"too few lines for a test text. Give more of it, or change data.test_fraction\."),
         (b"\n".join(b"%d" % n for n in range(40)), "all of it is <unk>"),
     ],
 )
@@ -94,13 +98,32 @@ def test_bad_files_are_refused_by_name_and_the_earlier_output_stays(tmp_path, co
     assert (out / "spec.json").read_text() == before
 
 
+def test_a_training_text_of_one_line_is_taken_where_nothing_is_cut_off_it(tmp_path):
+    for part in ("train", "test"):
+        (tmp_path / f"{part}.txt").write_text("the cat sat on the mat", encoding="utf-8")
+    with pytest.raises(ValueError, match="one single line"):
+        prepared(tmp_path / "out", name="text", root=str(tmp_path), min_count=1)
+    (tmp_path / "valid.txt").write_text("the cat", encoding="utf-8")
+    text, _ = prepared(tmp_path / "out", name="text", root=str(tmp_path), min_count=1)
+    assert text.spec.tokens == {"train": 7, "valid": 3, "test": 7}
+
+
 def test_bad_options_are_refused(tmp_path, corpus):
     for options, message in (
         ({"root": str(tmp_path / "nowhere")}, r"data.root: .*nowhere cannot be read"),
         ({"root": str(corpus), "encoding": "klingon"}, r"data.encoding: no encoding is called 'klingon'"),
         ({"root": str(corpus), "vocabulary_size": 2}, r"data.vocabulary_size must be at least 3"),
         ({"root": str(corpus), "min_count": 0}, r"data.min_count must be at least 1"),
-        ({"root": str(corpus), "valid_fraction": 0.0}, r"no validation text"),
+        ({"root": str(corpus), "valid_fraction": 0.0}, r"no validation text. The averaging of weights and the best epoch follow it"),
+        (
+            {"root": str(corpus), "valid_fraction": 0.6, "test_fraction": 0.5},
+            r"data.valid_fraction \(0.6\) and data.test_fraction \(0.5\) must leave .*: below 1 in all expected. Got 1.1\.",
+        ),
+        ({"root": str(corpus), "valid_fraction": 0.01}, r"too few lines for a validation text.*change data.valid_fraction\."),
+        (
+            {"root": str(corpus), "valid_fraction": 0.88},
+            r"too few lines for a training text.*change data.valid_fraction or data.test_fraction",
+        ),
         ({"root": str(corpus.parent)}, r"has no file train.txt"),
     ):
         with pytest.raises(ValueError, match=message):
