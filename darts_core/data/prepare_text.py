@@ -116,6 +116,6 @@ def _hash(numbers: Mapping[str, NDArray[np.int32]], vocabulary: Vocabulary) -> s
 def _metrics(spec: TextSpec) -> dict[str, float]:
     return {
         **{f"tokens_{part}": float(spec.tokens[part]) for part in PARTS},
-        **{f"unknown_{part}_percent": 100.0 * spec.unknown[part] / spec.tokens[part] for part in PARTS},
+        **{f"unknown_{part}_percent": spec.unknown_percent(part) for part in PARTS},
         "vocab_size": float(spec.vocab_size),
     }

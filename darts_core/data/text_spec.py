@@ -35,6 +35,10 @@ class TextSpec:
         """Return the bits that a character of ``part`` takes where a token takes ``nll`` nats; an unknown token is told as ``<unk>``."""
         return nll / math.log(2.0) * self.tokens[part] / self.characters[part]
 
+    def unknown_percent(self, part: str) -> float:
+        """Return the share of ``part``'s tokens that are ``<unk>``."""
+        return 100.0 * self.unknown[part] / self.tokens[part]
+
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form (schema version 1)."""
         return {"schema_version": SCHEMA_VERSION, "kind": KIND, **asdict(self)}

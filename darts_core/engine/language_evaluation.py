@@ -48,11 +48,13 @@ class LanguageScores:
 class LanguageEvaluation:
     """The result of ``evaluate``. ``scores`` starts with the searched network.
 
-    ``vs_random`` is by how many percent its test perplexity lies below the mean of the random cells' (None without any).
+    ``vs_random`` is by how many percent its test perplexity lies below the mean of the random cells' (None without any), and
+    ``unknown_percent`` of the test text's tokens are ``<unk>``.
     """
 
     scores: tuple[LanguageScores, ...]
     vs_random: float | None
+    unknown_percent: float
 
     def metrics(self) -> dict[str, float]:
         """Return the flat content of ``metrics.json``: ``test_*`` for the searched network, ``<network>_*`` for the others."""
@@ -63,6 +65,7 @@ class LanguageEvaluation:
             "test_ppl_high": own.high,
             "test_bpc": own.test_bpc,
             "test_nll": own.nll,
+            "unknown_test_percent": self.unknown_percent,
             "valid_ppl": own.valid_ppl,
             "vs_random": self.vs_random,
             "params_m": own.params_m,
@@ -123,7 +126,7 @@ def evaluate_language(
                 ratio_high=None if paired is None else paired.high,
             )
         )
-    return LanguageEvaluation(scores=tuple(scores), vs_random=_vs_random(scores))
+    return LanguageEvaluation(scores=tuple(scores), vs_random=_vs_random(scores), unknown_percent=spec.unknown_percent("test"))
 
 
 @torch.inference_mode()

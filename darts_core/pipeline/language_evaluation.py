@@ -22,7 +22,7 @@ from darts_core.hardware.rows import Row, shown
 from darts_core.pipeline.places import FIGURES, NETWORKS, PREPARED
 from darts_core.pipeline.stage import Stage
 from darts_core.report.language import plot_perplexities
-from darts_core.report.table import LANGUAGE_COLUMNS, LANGUAGE_NOTE, comparison_markdown, comparison_text
+from darts_core.report.table import LANGUAGE_COLUMNS, comparison_markdown, comparison_text, language_note
 from darts_core.runtime.progress import Progress
 
 
@@ -41,10 +41,11 @@ def run_evaluation(stage: Stage, cfg: TextConfig) -> None:
     (stage.reports / FIGURES).mkdir(exist_ok=True)
     plot_perplexities(found.scores, stage.reports / FIGURES / "comparison.png")
     heading = f"Test text of {prepared.spec.name}, {prepared.spec.unit}s, weights of the {cfg.evaluate.weights} epoch."
+    note = language_note(found.unknown_percent)
     table = comparison_markdown(found.scores, LANGUAGE_COLUMNS)
-    (stage.reports / "note.md").write_text(f"{heading}\n\n{table}\n{LANGUAGE_NOTE}\n", encoding="utf-8")
+    (stage.reports / "note.md").write_text(f"{heading}\n\n{table}\n{note}\n", encoding="utf-8")
     stage.tracker.model(Reader(networks[SEARCHED]).cpu(), torch.zeros(cfg.evaluate.window, 1, dtype=torch.int64))
-    sys.stdout.write(f"\n{comparison_text(found.scores, LANGUAGE_COLUMNS)}{LANGUAGE_NOTE}\n\n")
+    sys.stdout.write(f"\n{comparison_text(found.scores, LANGUAGE_COLUMNS)}{note}\n\n")
     sys.stdout.flush()
 
 

@@ -36,6 +36,17 @@ LANGUAGE_COLUMNS: Columns = (
 )
 
 
+def language_note(unknown_percent: float) -> str:
+    """Return what is said below the table, ``unknown_percent`` of the test text's tokens being ``<unk>``."""
+    if not unknown_percent:
+        return LANGUAGE_NOTE
+    unknown = f"{unknown_percent:.1f} %" if unknown_percent >= 0.05 else "Less than 0.1 %"
+    return (
+        f"{LANGUAGE_NOTE} {unknown} of the test tokens are <unk>: a model pays for the one token, and bits/char divides by all characters "
+        "that it stands for, so both are lower than with the words themselves."
+    )
+
+
 def comparison_markdown(scores: Sequence[Any], columns: Columns = IMAGE_COLUMNS) -> str:
     """Return the comparison as a Markdown table, a row a network; of the ``columns`` those that no network fills are left out."""
     header, rows = _cells(scores, columns)

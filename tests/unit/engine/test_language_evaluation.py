@@ -15,11 +15,11 @@ from darts_core.nets.dropout import Dropout
 from darts_core.nets.language_model import LanguageModel
 from darts_core.nets.lstm import Lstm
 from darts_core.report.language import plot_perplexities
-from darts_core.report.table import LANGUAGE_COLUMNS, comparison_text
+from darts_core.report.table import LANGUAGE_COLUMNS, comparison_text, language_note
 
 TEXT = torch.arange(400).square() % 7
 SIZES = {"train": 400, "valid": 400, "test": 400}
-SPEC = TextSpec("text", "word", 7, SIZES, {part: 5 * n for part, n in SIZES.items()}, dict.fromkeys(SIZES, 0), False, "0" * 64)
+SPEC = TextSpec("text", "word", 7, SIZES, {part: 5 * n for part, n in SIZES.items()}, {"train": 0, "valid": 8, "test": 30}, False, "0" * 64)
 
 
 def model(seed, *, scale=1.0):
@@ -49,6 +49,7 @@ def test_an_even_guess_has_the_vocabulary_as_perplexity(tmp_path):
     found.save(tmp_path)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["test_ppl"] == pytest.approx(7.0)
+    assert metrics["unknown_test_percent"] == pytest.approx(7.5)
     assert metrics["random_0_ppl_ratio"] == pytest.approx(random.ratio)
     rows = list(csv.DictReader((tmp_path / "comparison.csv").read_text().splitlines()))
     assert [row["name"] for row in rows] == ["searched", "lstm", "random_0"]
@@ -60,6 +61,12 @@ def test_an_even_guess_has_the_vocabulary_as_perplexity(tmp_path):
     lines = comparison_text(found.scores, LANGUAGE_COLUMNS).splitlines()
     assert all(len(line) <= 100 for line in lines)
     assert "7.00 to 7.00" in lines[2]
+
+
+def test_the_note_says_what_unknown_tokens_do_to_the_numbers():
+    assert " 7.5 % of the test tokens are <unk>: a model pays for the one token" in language_note(7.5)
+    assert " Less than 0.1 % of the test tokens are <unk>" in language_note(0.01)
+    assert "<unk>" not in language_note(0.0)
 
 
 def test_losses_do_not_depend_on_the_windows_and_have_no_dropout():
