@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("\n".join(faults))
     sys.stdout.write(f"{args.file}: ok\n{summary(cfg)}")
     document = yaml_lines.read(Path(args.file).read_text(encoding="utf-8-sig"), source=args.file)
-    for line in without_effect(cfg):
+    for line in without_effect(cfg, folder=Path(args.file).parent):
         sys.stdout.write(f"{args.file}:{document.line_of(line.partition(':')[0])}: warning: {line}\n")
     return 0
 

@@ -32,7 +32,7 @@ def text(
     check_fraction(test_fraction, key="data.test_fraction")
 
     def collect(workdir: Path) -> CollectedText:
-        parts = {name: [_lines(path, encoding, lowercase)] for name, path in _files(Path(root)).items()}
+        parts = {name: [_lines(path, encoding, lowercase)] for name, path in part_files(Path(root)).items()}
         return CollectedText(parts=parts, test_fraction=test_fraction, source=f"data.root: {root}")
 
     return TextSource(
@@ -50,8 +50,8 @@ def _lines(path: Path, encoding: str, lowercase: bool) -> list[str]:
     return [line.lower() for line in lines] if lowercase else lines
 
 
-def _files(root: Path) -> dict[str, Path]:
-    """Return the file of each part that there is."""
+def part_files(root: Path) -> dict[str, Path]:
+    """Return the file of each part that there is. Raise ``ValueError`` where there are two for one, or none for training."""
     if not root.is_dir():
         return {"train": root}
     found: dict[str, Path] = {}

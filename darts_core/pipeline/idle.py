@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from darts_core.components import build_method
 from darts_core.config import Config, TextConfig
 from darts_core.data import DATASETS
+from darts_core.data.text_files import part_files
 from darts_core.search.curvature import CurvatureRise
 
 
-def without_effect(cfg: Config) -> list[str]:
-    """Return a line for each setting that nothing will read, beginning with its key; as far as ``params.yaml`` alone can tell."""
+def without_effect(cfg: Config, *, folder: Path = Path()) -> list[str]:
+    """Return a line for each setting that nothing will read, beginning with its key.
+
+    As far as ``params.yaml`` alone can tell, and the names of a text's files; ``folder`` is that of ``params.yaml``.
+    """
     if isinstance(cfg, TextConfig):
-        return [*_text(cfg), *_curvature(cfg), *_derivation(cfg), *_progress(cfg)]
+        return [*_text(cfg), *_text_parts(cfg, folder), *_curvature(cfg), *_derivation(cfg), *_progress(cfg)]
     return [*_augmentation(cfg), *_data(cfg), *_curvature(cfg), *_derivation(cfg), *_evaluation(cfg), *_progress(cfg)]
 
 
@@ -24,6 +29,18 @@ def _text(cfg: TextConfig) -> Iterator[str]:
         yield f"retrain.nonmono: {cfg.retrain.nonmono} has no effect: retrain.epochs is {cfg.retrain.epochs}, so nothing is averaged."
     if cfg.runtime.num_workers and "num_workers" in cfg.runtime.model_fields_set:
         yield f"runtime.num_workers: {cfg.runtime.num_workers} has no effect: a text needs no decoding. Set it to 0."
+
+
+def _text_parts(cfg: TextConfig, folder: Path) -> Iterator[str]:
+    options = cfg.data.options
+    if not {"root", "test_fraction"} <= options.keys():
+        return
+    try:
+        own = part_files(folder / str(options["root"])).get("test")
+    except (ValueError, OSError):  # prepare_data will say so
+        return
+    if own is not None:
+        yield f"data.test_fraction: {options['test_fraction']} has no effect: data.root has a test text of its own, {own.name}."
 
 
 def _augmentation(cfg: Config) -> Iterator[str]:

@@ -97,6 +97,26 @@ def test_darts_check_warns_with_the_line_and_still_says_ok(tmp_path, capsys):
     assert "warning" not in capsys.readouterr().out
 
 
+def test_a_share_for_a_test_text_that_is_there_is_told_of_wherever_the_check_is_run(tmp_path, capsys):
+    path, texts = tmp_path / "params.yaml", tmp_path / "texts"
+    texts.mkdir()
+    params = "space:\n  name: darts_rnn\ndata:\n  name: text\n  root: texts\n"
+    (texts / "train.txt").write_text("a line\n")
+
+    def warnings(params):
+        path.write_text(params)
+        assert main(["check", str(path)]) == 0
+        return [line for line in capsys.readouterr().out.splitlines() if "warning" in line]
+
+    asks = f"{params}  test_fraction: 0.2\n"
+    assert warnings(asks) == [], "the share is cut off train.txt"
+    (texts / "testing.txt").write_text("a line\n")
+    expected = "data.test_fraction: 0.2 has no effect: data.root has a test text of its own, testing.txt."
+    assert warnings(asks) == [f"{path}:6: warning: {expected}"]
+    assert warnings(params) == [], "nothing was asked for"
+    assert warnings(asks.replace("texts", "nowhere")) == []
+
+
 def test_the_first_stage_logs_them(tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     stage = SimpleNamespace(
