@@ -29,7 +29,7 @@ def fetch(url: str, target: Path, *, checksum: str | None, by_hand: str) -> None
         part.unlink(missing_ok=True)  # what cannot be verified might be another file's beginning
     log.info("fetching %s", url)
     try:
-        _download(url, part)
+        _download(url, part, again="the same command starts again" if checksum is None else "the same command goes on from there")
     except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise ValueError(f"data.url: {url} cannot be fetched ({reason}). {by_hand}") from None
@@ -46,7 +46,7 @@ def fetch(url: str, target: Path, *, checksum: str | None, by_hand: str) -> None
     part.replace(target)
 
 
-def _download(url: str, part: Path) -> None:
+def _download(url: str, part: Path, *, again: str) -> None:
     done = part.stat().st_size if part.exists() else 0
     headers = {"User-Agent": _AGENT, **({"Range": f"bytes={done}-"} if done else {})}
     try:
@@ -60,7 +60,7 @@ def _download(url: str, part: Path) -> None:
         shutil.copyfileobj(source, out)
         expected = source.headers["Content-Length"]
         if expected is not None and out.tell() - before != int(expected):
-            raise OSError(f"the connection ended after {out.tell() - before} of {expected} bytes; the same command goes on from there")
+            raise OSError(f"the connection ended after {out.tell() - before} of {expected} bytes; {again}")
 
 
 def _open(url: str, headers: dict[str, str]) -> Any:

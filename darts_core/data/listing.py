@@ -56,7 +56,7 @@ def is_hidden(path: str) -> bool:
 def list_folder(root: Path) -> Listing:
     """Walk ``root``; links are followed, one that leads back up is not entered twice."""
     listing = Listing(str(root))
-    for folder, names in _walk(root):
+    for folder, names in walk(root):
         relative = "" if folder == root else folder.relative_to(root).as_posix() + "/"
         if relative:
             listing.add_folder(relative.rstrip("/"))
@@ -77,7 +77,11 @@ def _head(path: Path) -> bytes:
         return b""
 
 
-def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
+def walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Yield each folder below ``root``, through links, but round no circle, and its files' names.
+
+    Raise ``ValueError`` naming a folder that cannot be listed.
+    """
     above: dict[str, frozenset[str]] = {str(root): frozenset({os.path.realpath(root)})}
 
     def refuse(error: OSError) -> None:

@@ -91,9 +91,10 @@ def search_alone(
     )
 
 
-def _score(row: Mapping[str, float]) -> float:
-    score = row["valid_acc"] if "valid_acc" in row else -row["valid_loss"]
-    return score if math.isfinite(score) else -math.inf
+def _score(row: Mapping[str, float]) -> tuple[float, float]:
+    """Of the highest accuracy, of these of the lowest loss; of a text by the loss alone."""
+    loss = -row["valid_loss"] if math.isfinite(row["valid_loss"]) else -math.inf
+    return row.get("valid_acc", 0.0), loss
 
 
 def _whole_cost(epochs: Sequence[Mapping[str, float]]) -> Row:

@@ -203,6 +203,7 @@ def search(
             )
             row |= bilevel.prune()
             row["valid_loss"], row["valid_acc"] = assess(supernet, placed(data.held_out))
+            require_finite(row["valid_loss"], what=f"The validation loss of epoch {epoch + 1}", advice="Lower search.lr or search.arch_lr.")
             mixture = supernet.mixture()
             row |= {
                 **supernet.metrics(row),

@@ -6,6 +6,7 @@ import logging
 from functools import cached_property
 
 import torch
+from torch import nn
 
 from darts_core.components import image_space
 from darts_core.config import Config
@@ -15,7 +16,7 @@ from darts_core.engine.loop import Log
 from darts_core.engine.retrain import AMP_DTYPES, retrain
 from darts_core.engine.training import Trained
 from darts_core.metrics import count_macs
-from darts_core.nets.backend import compiled_alone, use_backend
+from darts_core.nets.backend import Used, compiled_alone, use_backend
 from darts_core.ops.drop_path import DropPath
 from darts_core.pipeline.places import PREPARED
 from darts_core.runtime.checkpoint import Checkpoint
@@ -64,17 +65,7 @@ class ImageTraining:
         with seeded(cfg.seed, f"retrain weights {entrant.name}"):
             network = entrant.build(self.space, self.sizes, drop_path=drop_path)
         train, valid = self._batches()
-        sizes, number = self.sizes, min(cfg.retrain.batch_size, len(self.prepared.train()))
-        used = use_backend(
-            network,
-            cfg.retrain.backend,
-            torch.zeros(number, sizes.channels, sizes.height, sizes.width),
-            device=session.device,
-            memory_format=session.memory_format,
-            amp=AMP_DTYPES.get(cfg.retrain.amp),
-        )
-        LOG.log(logging.WARNING if used.fell_back else logging.INFO, "retrain: %s: backend %s.", entrant.name, used.why)
-        self.backends[entrant.name] = used.name
+        used = self._backend(entrant.name, network, checkpoint)
         with compiled_alone(used):
             return retrain(
                 network,
@@ -89,6 +80,29 @@ class ImageTraining:
                 log=log,
                 checkpoint=checkpoint,
             )
+
+    def _backend(self, name: str, network: nn.Module, checkpoint: Checkpoint) -> Used:
+        """Prepare how the network is computed, unless it is trained already; note in the checkpoint what its epochs were computed by."""
+        cfg, session, sizes = self.cfg, self.session, self.sizes
+        noted = (checkpoint.load(f"{name}_backend") or {"names": []})["names"]
+        state = checkpoint.load(name)
+        if noted and state is not None and state["epoch"] >= cfg.retrain.epochs:
+            self.backends[name] = ", then ".join(noted)
+            return Used(name="eager", why="nothing is left to compute")
+        used = use_backend(
+            network,
+            cfg.retrain.backend,
+            torch.zeros(min(cfg.retrain.batch_size, len(self.prepared.train())), sizes.channels, sizes.height, sizes.width),
+            device=session.device,
+            memory_format=session.memory_format,
+            amp=AMP_DTYPES.get(cfg.retrain.amp),
+        )
+        LOG.log(logging.WARNING if used.fell_back else logging.INFO, "retrain: %s: backend %s.", name, used.why)
+        if noted[-1:] != [used.name]:
+            noted = [*(noted if state is not None else []), used.name]
+            checkpoint.save(f"{name}_backend", {"names": noted})
+        self.backends[name] = ", then ".join(noted)
+        return used
 
     def _batches(self) -> tuple[Batches, Batches | None]:
         cfg, prepared, session = self.cfg, self.prepared, self.session

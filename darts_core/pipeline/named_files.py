@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from darts_core.components import is_genotype_file, space_files
 from darts_core.config import Config, TextConfig
 from darts_core.data import DATASETS
+from darts_core.data.listing import walk
 from darts_core.pipeline.places import NAMED_FILES, write_json
 
 
@@ -45,7 +45,11 @@ def outline(root: Path) -> str:
 
     Where there is nothing it is that of no file; prepare_data says what is wrong.
     """
-    files = [root] if root.is_file() else [Path(folder) / name for folder, _, names in os.walk(root) for name in names]
+    files = [root]
+    if not root.is_file():
+        files = []
+        with contextlib.suppress(ValueError):  # a folder that cannot be listed
+            files.extend(folder / name for folder, names in walk(root) for name in names)
     digest = hashlib.sha256()
     for path in sorted(files):
         with contextlib.suppress(OSError):  # a link to nowhere, or removed meanwhile

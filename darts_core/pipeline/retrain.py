@@ -17,7 +17,7 @@ from darts_core.pipeline.image_training import ImageTraining
 from darts_core.pipeline.language_training import LanguageTraining
 from darts_core.pipeline.named_files import hashes, named_files
 from darts_core.pipeline.places import GENOTYPE, NETWORKS
-from darts_core.pipeline.stage import Stage, circumstances
+from darts_core.pipeline.stage import Stage, circumstances, say_on_stderr
 from darts_core.report.retrain import draw_retraining, save_tables
 from darts_core.runtime.checkpoint import Checkpoint
 from darts_core.runtime.session import Session, start
@@ -62,6 +62,7 @@ def _computed(training: Training) -> dict[str, str]:
 
 def _train_apart(cfg: Config, name: str) -> None:
     """Train one network in this process, which has been started for it; the starting one holds the checkpoint's lock."""
+    say_on_stderr()
     session, entrants = start(cfg.runtime, seed=cfg.seed), _entrants(cfg)
     training = _training(cfg, session)
     entrant = next(one for one in entrants if one.name == name)

@@ -88,10 +88,15 @@ def circumstances(session: Session) -> dict[str, str | int | bool]:
     }
 
 
+def say_on_stderr() -> None:
+    """Let the log's lines, without a level or a name, be read in the terminal."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+
+
 @contextmanager
 def explained(name: str) -> Iterator[None]:
     """Run the body as ``name``; an error that the user can mend ends the process with its message and no traceback."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    say_on_stderr()
     for chatty in ("alembic", "mlflow", "matplotlib", "fontTools", "git", "urllib3"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:

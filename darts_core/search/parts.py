@@ -46,7 +46,7 @@ def with_parts(
     }
     if isinstance(method.arch_gradient, Still) and any(value is not None for value in given.values()):
         named = ", ".join(f"method.{name}" for name, value in given.items() if value is not None)
-        raise ValueError(f"{named}: leave it out, for this method never moves alpha, and chooses by the shared weights in the end.")
+        raise ValueError(f"{named}: leave it out or set it to null, for this method never moves alpha.")
     _check_supernet(method, channel_proportion=channel_proportion, edge_weights=edge_weights)
     if arch_gradient is not None:
         parts["arch_gradient"] = _gradient(method, arch_gradient)

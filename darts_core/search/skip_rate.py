@@ -26,5 +26,7 @@ class SkipRate:
         return self.weight * torch.stack([self._divergence(p).sum() for p in skips]).mean()
 
     def _divergence(self, p: Tensor) -> Tensor:
+        least = torch.finfo(p.dtype).eps  # of a certain choice the logarithm has no gradient
+        p = p.clamp(least, 1.0 - least)
         q = 1.0 - p
         return torch.xlogy(p, p / self.target) + torch.xlogy(q, q / (1.0 - self.target))

@@ -121,3 +121,10 @@ def test_it_is_refused_where_layers_have_no_skip_connections_to_choose():
     assert build_space(macro).name == "enas_macro"
     with pytest.raises(ValueError, match=r"method\.skip_target has an effect with method\.skip_weight above 0 alone"):
         METHODS.build("enas", {"skip_target": 0.4})
+
+
+@pytest.mark.parametrize("logit", [-100.0, 18.0, 100.0])
+def test_a_certain_choice_has_a_finite_gradient(logit):
+    x = torch.tensor([logit, 0.0], requires_grad=True)
+    SkipRate(weight=0.8, target=0.4)([x.softmax(0)[:1]]).backward()
+    assert x.grad.isfinite().all()

@@ -35,7 +35,7 @@ class Chain:
 
         Not under a mode that is to see torch's own operations, as one that counts or traces them.
         """
-        is_watched = torch.is_autocast_enabled("cpu") or _get_current_dispatch_mode() is not None
+        is_watched = _is_autocast() or _get_current_dispatch_mode() is not None
         if is_watched or x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64):
             return False
         height, width = self.blocks[0].out_size((x.shape[2], x.shape[3]))
@@ -59,6 +59,12 @@ class Chain:
             found.append((batch, channels, *size, kernel, stride, padding, dilation, *out, torch.get_num_threads()))
             size = (out[0], out[1])
         return found
+
+
+def _is_autocast() -> bool:
+    if hasattr(torch.amp, "is_autocast_available"):  # since torch 2.4, as the argument is
+        return torch.is_autocast_enabled("cpu")
+    return torch.is_autocast_cpu_enabled()
 
 
 def _affine(block: Block) -> tuple[Tensor, Tensor]:

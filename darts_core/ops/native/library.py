@@ -205,14 +205,14 @@ def array(kind: type[Structure], values: Sequence[Any]) -> Array[Any]:
 def library(source: Path = CELL) -> ctypes.CDLL:
     """Return the loaded kernels of ``source``, ``CELL`` or ``RECURRENT``, built on first use. Raises BuildError."""
     loaded = load_library(source)
-    for suffix in SUFFIXES.values():
-        for name, arguments in FUNCTIONS[source].items():
-            try:
+    try:
+        for suffix in SUFFIXES.values():
+            for name, arguments in FUNCTIONS[source].items():
                 getattr(loaded, f"{name}_{suffix}").argtypes = arguments
-            except AttributeError as error:
-                raise BuildError(f"{loaded._name} is another library: {error}") from error
-    loaded.use_runner.argtypes = [c_void_p]
-    loaded.use_runner.restype = None
+        loaded.use_runner.argtypes = [c_void_p]
+        loaded.use_runner.restype = None
+    except AttributeError as error:
+        raise BuildError(f"{loaded._name} is another library: {error}") from error
     loaded.use_runner(runner())
     return loaded
 

@@ -79,6 +79,17 @@ def test_a_change_in_one_s_own_data_shows(tmp_path, monkeypatch, kind):
     assert len({each["data.root"] for each in seen}) == len(seen)
 
 
+def test_a_linked_folder_is_watched_as_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("photos", "elsewhere"):
+        Path(folder).mkdir()
+    Path("photos/cat").symlink_to(tmp_path / "elsewhere")
+    Path("photos/loop").symlink_to(tmp_path / "photos")
+    before = noted(name="image_folder", root="photos")
+    Path("elsewhere/a.png").write_bytes(b"1")
+    assert noted(name="image_folder", root="photos") != before
+
+
 def test_the_place_of_a_download_is_not_watched(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert noted(name="cifar10", root="raw") == {}
