@@ -77,7 +77,7 @@ def measured(cfg: Config, images: data.Prepared, table: BenchmarkTable, folder: 
         "test_acc": truth.test_acc,
         "percentile": truth.percentile,
         "supernet_valid_acc": result.valid_acc,
-        "collapsed": result.history[-1]["collapsed"],
+        "collapsed": result.history[-1].get("collapsed", 0),  # architectures that are trained alone do not collapse
         "stopped": result.stopped,
         "seconds": seconds,
         "cpu_seconds": cpu_seconds,

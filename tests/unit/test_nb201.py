@@ -2,11 +2,13 @@
 
 import argparse
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from benchmarks import nb201
+from darts_core.config import Config
 from darts_core.engine.truth import BenchmarkTable
 
 SETTINGS = yaml.safe_load(nb201.SETTINGS.read_text())
@@ -60,3 +62,20 @@ def test_a_finished_run_is_not_repeated(args, monkeypatch):
     args.set = ["search.epochs=20"]
     assert nb201.outcome("gdas", 1, SETTINGS, args, TABLE).accuracy == 82.0
     assert len(ran) == 2
+
+
+@pytest.mark.parametrize("method", [{"name": "darts"}, {"name": "random_search", "shared_weights": False, "samples": 2, "train_epochs": 1}])
+def test_a_small_search_is_measured(method, tmp_path):
+    cfg = Config.model_validate(
+        {
+            "data": {"name": "digits"},
+            "space": {"name": "nasbench201", "init_channels": 4, "layers": 3},
+            "method": method,
+            "search": {"epochs": 1, "data_fraction": 0.1, "batch_size": 16, "backend": "eager"},
+            "runtime": {"num_threads": 1, "num_workers": 0, "progress": "off"},
+        }
+    )
+    table = SimpleNamespace(look_up=lambda architecture: SimpleNamespace(test_acc=80.0, percentile=50.0))
+    found = nb201.measured(cfg, nb201.prepared(cfg, tmp_path / "cache"), table, tmp_path / "run")
+    assert (found["test_acc"], found["collapsed"], found["architecture"].count("~")) == (80.0, 0, 6)
+    assert (tmp_path / "run" / "history.csv").exists()
