@@ -27,9 +27,9 @@ template <class T> INLINE Vec<T> limited(Vec<T> x, T most) {
     return x < low ? low : x;
 }
 
-// e^x for |x| up to `largest`, which is for the caller to see to. Taylor's series of what is left of x after multiples of ln 2: its error
-// is below the rounding. e^x - 1 comes of the same series without its first term: what is small keeps all its digits.
-template <class T> INLINE Vec<T> exponential(Vec<T> x, Vec<T> &less_one) {
+// e^x = (part + 1) scale for |x| up to `largest`, which is for the caller to see to. Taylor's series of what is left of x after multiples of
+// ln 2, without its first term: its error is below the rounding, and what is small keeps all its digits. scale is a power of two.
+template <class T> INLINE void exponential_of(Vec<T> x, Vec<T> &part, Vec<T> &scale) {
     using E = Exponential<T>;
     const Vec<T> shifted = x * filled(T(1.44269504088896340736)) + filled(E::shift), whole = shifted - filled(E::shift);
     const Vec<T> rest = x - whole * filled(E::ln2_high) - whole * filled(E::ln2_low);
@@ -43,27 +43,26 @@ template <class T> INLINE Vec<T> exponential(Vec<T> x, Vec<T> &less_one) {
     typename E::bits power; // of two, in the exponent's place
     std::memcpy(&power, &shifted, sizeof power);
     power = (power << E::mantissa) + E::one;
-    Vec<T> scale;
     std::memcpy(&scale, &power, sizeof scale);
-    const Vec<T> one = filled(T(1));
-    less_one = series * rest * scale + (scale - one);
-    return (series * rest + one) * scale;
+    part = series * rest;
 }
 template <class T> INLINE Vec<T> exponential(Vec<T> x) {
-    Vec<T> unused;
-    return exponential<T>(x, unused);
+    Vec<T> part, scale;
+    exponential_of<T>(x, part, scale);
+    return (part + filled(T(1))) * scale;
 }
 
 template <class T> INLINE Vec<T> sigmoid(Vec<T> x) {
     return filled(T(1)) / (filled(T(1)) + exponential<T>(-limited<T>(x, Exponential<T>::largest)));
 }
 
-// Both of one exponential and one division. 1 - e^2x as -(e^x - 1)(e^x + 1), which cancels nothing where x is small.
+// Both of one exponential e and one division. 1 - e^2 as (1 - e)(1 + e), and 1 - e of the exponential's parts: nothing cancels where x is small.
 template <class T> INLINE void sigmoid_and_tanh(Vec<T> x, Vec<T> &sigmoid, Vec<T> &tanh) {
-    Vec<T> less_one;
-    const Vec<T> one = filled(T(1)), e = exponential<T>(-limited<T>(x, Exponential<T>::largest / 3 - 1), less_one), square = e * e;
-    const Vec<T> over = one / ((one + e) * (one + square));
-    sigmoid = over * (one + square), tanh = -over * (one + e) * (one + e) * less_one;
+    Vec<T> part, scale;
+    exponential_of<T>(-limited<T>(x, Exponential<T>::largest / 3 - 1), part, scale);
+    const Vec<T> one = filled(T(1)), missing = (one - scale) - part * scale, e = one - missing;
+    const Vec<T> first = one + e, second = one + e * e, over = one / (first * second);
+    sigmoid = over * second, tanh = (over * first) * (first * missing);
 }
 
 } // namespace
