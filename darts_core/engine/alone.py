@@ -92,9 +92,10 @@ def search_alone(
 
 
 def _score(row: Mapping[str, float]) -> tuple[float, float]:
-    """Of the highest accuracy, of these of the lowest loss; of a text by the loss alone."""
-    loss = -row["valid_loss"] if math.isfinite(row["valid_loss"]) else -math.inf
-    return row.get("valid_acc", 0.0), loss
+    """Of the highest accuracy, of these of the lowest loss; of a text by the loss alone; a loss that is no number comes last."""
+    if not math.isfinite(row["valid_loss"]):
+        return -math.inf, -math.inf
+    return row.get("valid_acc", 0.0), -row["valid_loss"]
 
 
 def _whole_cost(epochs: Sequence[Mapping[str, float]]) -> Row:

@@ -95,7 +95,10 @@ def _use_kernels(network: nn.Module, device: torch.device) -> str:
         raise _NothingToDoError("has no kernel for any of its operations")
     library()
     kinds = {(type(op), *(p.shape for p in op.parameters()), *(b.geometry((_SIDE, _SIDE)) for b in op.blocks)): op for op in known}
-    error = max(_disagreement(op) for op in kinds.values())
+    try:
+        error = max(_disagreement(op) for op in kinds.values())
+    except RuntimeError as failure:
+        raise BuildError(f"the check of its kernels ended with an error: {failure}") from failure
     if not error <= TOLERANCE:
         raise BuildError(f"its kernels failed their check: relative error {error:.0e} in float64, at most {TOLERANCE:.0e} expected")
     for op in known:

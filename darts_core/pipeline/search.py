@@ -29,9 +29,10 @@ from darts_core.report.search import draw_search, save_tables
 from darts_core.runtime.checkpoint import Checkpoint
 from darts_core.runtime.seed import seeded, stream
 from darts_core.runtime.session import Session
-from darts_core.search.method import check_warmup
+from darts_core.search.method import Method, check_warmup
 from darts_core.search.select import TrainedAlone
 from darts_core.search.stop import main_cell
+from darts_core.spaces.space import Space
 
 SCHEMA_VERSION = 1
 log = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ def search_cell(
     """
     space, method = build_space(cfg), METHODS.build(cfg.method.name, cfg.method.options)
     if isinstance(method.select, TrainedAlone):
-        return _search_alone(cfg, prepared, session, log=log, checkpoint=checkpoint)
+        return _search_alone(cfg, prepared, session, space=space, method=method, log=log, checkpoint=checkpoint)
     if isinstance(prepared, PreparedText):
         read, told = prepared.spec.vocab_size, prepared.spec.vocab_size
         data = _windows(cfg, prepared, session)
@@ -115,10 +116,16 @@ def search_cell(
 
 
 def _search_alone(
-    cfg: Config, prepared: Prepared | PreparedText, session: Session, *, log: Log, checkpoint: Checkpoint | None
+    cfg: Config,
+    prepared: Prepared | PreparedText,
+    session: Session,
+    *,
+    space: Space,
+    method: Method,
+    log: Log,
+    checkpoint: Checkpoint | None,
 ) -> SearchResult:
     """Train random architectures one by one on the images or the text for the weights; the best of the held-out ones is found."""
-    space, method = build_space(cfg), METHODS.build(cfg.method.name, cfg.method.options)
     assert isinstance(method.select, TrainedAlone)
     check_warmup(method, cfg.search)
     train = trainer(
