@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,7 +18,6 @@ from darts_core.genotype import Genotype
 from darts_core.runtime.checkpoint import Checkpoint
 from darts_core.runtime.progress import Progress
 from darts_core.search.method import Method
-from darts_core.search.select import TrainedAlone
 from darts_core.spaces.space import Space
 from darts_core.supernet.policy import path_of
 
@@ -39,28 +38,34 @@ def search_alone(
     method: Method,
     *,
     space: Space,
-    train: TrainAlone,
+    rounds: Sequence[tuple[int, int]],
+    train: Callable[[int], TrainAlone],
     generator: torch.Generator,
     progress: str = "off",
     log: Log = no_log,
     checkpoint: Checkpoint | None = None,
 ) -> SearchResult:
-    """Draw as many different architectures as the method says, ``train`` one after the other, and return the best of its last epoch.
+    """Draw different architectures, train one after the other, and return the best in its last epoch on held-out data.
 
-    The history has a row for each in the place of an epoch: loss and accuracy (of a text perplexity) of its last epoch, and the
-    operations of its cells; the costs are those of its whole training. Go on from ``checkpoint`` where it holds a state. Raise
-    ``ValueError`` where the space has fewer architectures, ``TrainingError`` where training diverges or the device's memory is full.
+    ``rounds`` are numbers of architectures and of epochs: the best of a round go through to the next, trained from scratch again by what
+    ``train`` returns for its epochs. The history has a row for each training in the place of an epoch: loss and accuracy (of a text
+    perplexity) of its last epoch, and the operations of its cells; the costs are those of its whole training. Go on from ``checkpoint``
+    where it holds a state. Raise ``ValueError`` where the space has fewer architectures, ``TrainingError`` where training diverges or
+    the device's memory is full.
     """
-    assert isinstance(method.select, TrainedAlone)
-    genotypes = draw_distinct(space, method.select.samples, generator=generator, key="method.samples")
+    genotypes = draw_distinct(space, rounds[0][0], generator=generator, key="method.samples")
     state = (None if checkpoint is None else checkpoint.load("search")) or {"history": [], "costs": []}
     history, costs = state["history"], state["costs"]
-    reporter = Progress("search", len(genotypes), mode=progress, done=len(history), unit="architecture")
-    for number in range(len(history), len(genotypes)):
-        trained = train(genotypes[number], number)
-        last = trained.history[-1]
-        row = {name: last[name] for name in KEPT if name in last}
-        history.append({"epoch": number + 1, **row, **cell_metrics(genotypes[number], space)})
+    trainings = sum(count for count, _ in rounds)
+    reporter = Progress("search", trainings, mode=progress, done=len(history), unit="architecture" if len(rounds) == 1 else "training")
+    of_number = []
+    for number, (genotype, epochs) in enumerate(_in_turn(genotypes, rounds, history)):
+        of_number.append(genotype)
+        if number < len(history):
+            continue
+        trained = train(epochs)(genotype, number)
+        row = {name: trained.history[-1][name] for name in KEPT if name in trained.history[-1]}
+        history.append({"epoch": number + 1, **row, "trained_epochs": epochs, **cell_metrics(genotype, space)})
         costs.append({"epoch": number + 1, **_whole_cost(trained.costs)})
         if checkpoint is not None:
             checkpoint.save("search", {"history": history, "costs": costs})
@@ -68,12 +73,13 @@ def search_alone(
         log({name: value for name, value in {**history[-1], **costs[-1]}.items() if name != "epoch"}, number + 1)
         reporter.epoch(row)
     reporter.close()
-    best = max(range(len(history)), key=lambda number: _score(history[number]))
-    LOG.info("search: architecture %d of %d is the best on held-out data, each trained alone.", best + 1, len(history))
+    last_round = trainings - rounds[-1][0]
+    best = last_round + _best(history[last_round:], 1)[0]
+    LOG.info("search: training %d of %d is the best on held-out data, each of an architecture alone.", best + 1, trainings)
     offers, like = space.offers(), torch.zeros(())
     op_weights = {
         cell_type: path_of(cell, offer=offers[cell_type], shape=space.shape, like=like).op_EO
-        for cell_type, cell in genotypes[best].cells.items()
+        for cell_type, cell in of_number[best].cells.items()
     }
     return SearchResult(
         genotype=method.derived(op_weights, primitives=space.primitives, shape=space.shape, space=space.name),
@@ -82,13 +88,30 @@ def search_alone(
         costs=costs,
         ranks=[],
         selection=None,
-        computed={"trained": f"{len(history)} architectures, each alone"},
+        computed={"trained": f"{len(genotypes)} architectures, each alone"},
         stopped=None,
         op_weights=op_weights,
         edge_weights={},
         supernet_state={},
         chosen=best,
     )
+
+
+def _in_turn(
+    genotypes: Sequence[Genotype], rounds: Sequence[tuple[int, int]], history: Sequence[Mapping[str, float]]
+) -> Iterator[tuple[Genotype, int]]:
+    """Yield what is to be trained, and for how many epochs; ``history`` must have all rows of a round by its end."""
+    running, before = list(genotypes), 0
+    for count, epochs in rounds:
+        if before:
+            running = [running[place] for place in _best(history[before - len(running) : before], count)]
+        yield from ((genotype, epochs) for genotype in running)
+        before += count
+
+
+def _best(rows: Sequence[Mapping[str, float]], count: int) -> list[int]:
+    """Return the places of the best, in the rows' order of quality; of equals the first comes first."""
+    return sorted(range(len(rows)), key=lambda place: _score(rows[place]), reverse=True)[:count]
 
 
 def _score(row: Mapping[str, float]) -> tuple[float, float]:

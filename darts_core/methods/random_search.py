@@ -12,7 +12,12 @@ from darts_core.search.uniform import Uniform
 
 @METHODS.register("random_search")
 def random_search(
-    *, shared_weights: bool = True, samples: int = 100, score_batches: int | None = None, train_epochs: int | None = None
+    *,
+    shared_weights: bool = True,
+    samples: int = 100,
+    score_batches: int | None = None,
+    train_epochs: int | None = None,
+    halving: int | None = None,
 ) -> Method:
     """Random search with shared weights (Li and Talwalkar, UAI 2019, arXiv:1902.07638): what a search must beat.
 
@@ -22,6 +27,8 @@ def random_search(
     Without ``shared_weights`` there is no supernet: ``samples`` different architectures, of the supernet's size, are trained one by one
     from scratch for ``train_epochs`` (null: search.epochs) on the images for the weights, and the best in its last epoch on the held-out
     ones is taken. All of it counts as the search's seconds, so that samples times epochs can be set to what another search takes.
+    ``halving: k`` is successive halving (Jamieson and Talwalkar, AISTATS 2016, arXiv:1502.07943): the best one in k goes through to a round
+    in which it is trained anew for k times as many epochs, until fewer than two would be left.
     """
     if not shared_weights:
         if score_batches is not None:
@@ -29,10 +36,13 @@ def random_search(
                 f"method.score_batches has an effect with method.shared_weights: true alone. Set it to null. Got {score_batches}."
             )
         alone = TrainedAlone(
-            samples=at_least(1, "samples", samples), epochs=None if train_epochs is None else at_least(1, "train_epochs", train_epochs)
+            samples=at_least(1, "samples", samples),
+            epochs=None if train_epochs is None else at_least(1, "train_epochs", train_epochs),
+            halving=None if halving is None else at_least(2, "halving", halving),
         )
         return Method(relax=Uniform(), arch_gradient=Still(), select=alone)
-    if train_epochs is not None:
-        raise ValueError(f"method.train_epochs has an effect with method.shared_weights: false alone. Set it to null. Got {train_epochs}.")
+    for key, value in {"train_epochs": train_epochs, "halving": halving}.items():
+        if value is not None:
+            raise ValueError(f"method.{key} has an effect with method.shared_weights: false alone. Set it to null. Got {value}.")
     batches = 8 if score_batches is None else at_least(1, "score_batches", score_batches)
     return Method(relax=Uniform(), arch_gradient=Still(), select=BestOfRandom(samples=at_least(1, "samples", samples), batches=batches))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from darts_core.components import build_space, text_space
 from darts_core.config import Config, TextConfig
 from darts_core.data import Batches, Cycle, Prepared, PreparedText, check_columns, columns, open_prepared, open_text, resolve_policy
 from darts_core.data.windows import Windows
-from darts_core.engine.alone import search_alone, state_name
+from darts_core.engine.alone import TrainAlone, search_alone, state_name
 from darts_core.engine.loop import Log, no_log
 from darts_core.engine.search import SearchData, SearchResult, search
 from darts_core.methods import METHODS
@@ -128,18 +129,15 @@ def _search_alone(
     """Train random architectures one by one on the images or the text for the weights; the best of the held-out ones is found."""
     assert isinstance(method.select, TrainedAlone)
     check_warmup(method, cfg.search)
-    train = trainer(
-        cfg,
-        prepared,
-        session,
-        epochs=method.select.budget(cfg.search),
-        name=state_name,
-        purpose="random search",
-        checkpoint=checkpoint,
-    )
+
+    @cache
+    def train(epochs: int) -> TrainAlone:
+        return trainer(cfg, prepared, session, epochs=epochs, name=state_name, purpose="random search", checkpoint=checkpoint)
+
     return search_alone(
         method,
         space=space,
+        rounds=method.select.rounds(cfg.search),
         train=train,
         generator=stream(cfg.seed, "random search"),
         progress=session.progress,

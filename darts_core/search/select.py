@@ -84,15 +84,21 @@ class TrainedAlone:
     """The best of ``samples`` random architectures, each trained by itself from scratch; of equals the one that was drawn first.
 
     There is no supernet: whoever runs such a search trains them, for ``epochs`` (None: search.epochs), and ranks them by the held-out data.
+    With ``halving`` the best one in so many goes through to another round, in which it is trained anew for so many times as long.
     """
 
     samples: int
     epochs: int | None
+    halving: int | None = None
     rule: str = "best_of_trained"
 
-    def budget(self, cfg: SearchConfig) -> int:
-        """Return the epochs that each architecture is trained for."""
-        return cfg.epochs if self.epochs is None else self.epochs
+    def rounds(self, cfg: SearchConfig) -> list[tuple[int, int]]:
+        """Return how many architectures each round trains, and for how many epochs."""
+        rounds = [(self.samples, cfg.epochs if self.epochs is None else self.epochs)]
+        while self.halving is not None and rounds[-1][0] // self.halving > 1:  # a round of one would decide nothing
+            count, epochs = rounds[-1]
+            rounds.append((count // self.halving, epochs * self.halving))
+        return rounds
 
 
 def best(genotypes: Sequence[Genotype], supernet: Supernet, evaluate: Evaluate) -> tuple[Genotype, float]:

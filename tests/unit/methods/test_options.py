@@ -113,6 +113,8 @@ def test_darts_plus_has_a_limit():
         ("enas", {"skip_weight": 0.8, "skip_target": 1.0}, r"method\.skip_target must be above 0 and below 1\. Got 1\."),
         ("random_search", {"samples": 0}, r"method\.samples must be at least 1\. Got 0\."),
         ("random_search", {"shared_weights": False, "train_epochs": 0}, r"method\.train_epochs must be at least 1\. Got 0\."),
+        ("random_search", {"shared_weights": False, "halving": 1}, r"method\.halving must be at least 2\. Got 1\."),
+        ("random_search", {"halving": 3}, r"method\.halving has an effect with method\.shared_weights: false alone"),
         ("random_search", {"train_epochs": 3}, r"method\.train_epochs has an effect with method\.shared_weights: false alone"),
         (
             "random_search",

@@ -83,6 +83,42 @@ def test_it_takes_the_best_on_held_out_images_of_networks_that_were_each_trained
     assert len(set(own.values())) > 1, "else the best would be any"
 
 
+def test_halving_trains_the_best_of_a_round_anew_for_longer(prepared):
+    method = {"name": "random_search", "shared_weights": False, "samples": 9, "train_epochs": 1, "halving": 2}
+    cfg = config("darts_cnn", method=method)
+    found = run(cfg, prepared)
+    assert [row["trained_epochs"] for row in found.history] == [1] * 9 + [2] * 4 + [4] * 2
+    drawn = draw_distinct(build_space(cfg), 9, generator=stream(cfg.seed, "random search"))
+    running, before = drawn, 0
+    for count, epochs in ((9, 1), (4, 2), (2, 4)):
+        again = trainer(cfg, prepared, start(cfg.runtime, seed=0), epochs=epochs, name=str, purpose="random search", checkpoint=None)
+        rows = [again(genotype, before + place).history[-1] for place, genotype in enumerate(running)]
+        assert [row["valid_loss"] for row in rows] == [row["valid_loss"] for row in found.history[before : before + count]]
+        order = sorted(range(count), key=lambda place: (-rows[place]["valid_acc"], rows[place]["valid_loss"]))
+        assert len({row["valid_loss"] for row in rows}) == count, "else the order would be any"
+        running, before = [running[place] for place in order[: count // 2]], before + count
+    assert found.genotype.cells == running[0].cells
+    assert found.chosen == 13 + order[0]
+
+
+def test_a_kill_between_two_rounds_changes_nothing(prepared, tmp_path):
+    method = {"name": "random_search", "shared_weights": False, "samples": 4, "train_epochs": 1, "halving": 2}
+    cfg = config(method=method)
+    whole = run(cfg, prepared)
+
+    def log(metrics, number):
+        if number == 4:
+            raise Killed
+
+    with Checkpoint("search", {}, root=tmp_path) as checkpoint:
+        with pytest.raises(Killed):
+            run(cfg, prepared, checkpoint=checkpoint, log=log)
+        resumed = run(cfg, prepared, checkpoint=checkpoint)
+    assert resumed.history == whole.history
+    assert resumed.genotype == whole.genotype
+    assert len(whole.history) == 6
+
+
 def test_no_test_image_is_read_and_a_search_trains_on_its_share_alone(prepared, monkeypatch):
     seen = []
     monkeypatch.setattr(Prepared, "test", lambda self: pytest.fail("the test set was opened"))
@@ -164,7 +200,7 @@ def test_all_seconds_are_the_search_s_and_the_metrics_are_those_of_the_best(prep
 
 
 def test_a_space_with_fewer_architectures_is_told_before_anything_is_trained(prepared, monkeypatch):
-    monkeypatch.setattr(search, "trainer", lambda *args, **options: lambda genotype, number: pytest.fail("trained"))
+    monkeypatch.setattr(search, "trainer", lambda *args, **options: pytest.fail("trained"))
     cfg = config(samples=6)
     with pytest.raises(ValueError, match=r"method\.samples: 6 different architectures expected in the space 'nasbench201'\. Found 5\."):
         run(cfg, prepared)
