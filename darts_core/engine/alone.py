@@ -11,7 +11,7 @@ import torch
 
 from darts_core.engine.loop import Log, no_log
 from darts_core.engine.rank_disorder import draw_distinct
-from darts_core.engine.search import SearchResult
+from darts_core.engine.search_result import SearchResult
 from darts_core.engine.training import Trained
 from darts_core.engine.watch import cell_metrics
 from darts_core.genotype import Genotype

@@ -17,7 +17,8 @@ from darts_core.data import Batches, Cycle, Prepared, PreparedText, check_column
 from darts_core.data.windows import Windows
 from darts_core.engine.alone import search_alone, state_name
 from darts_core.engine.loop import Log, no_log
-from darts_core.engine.search import SearchData, SearchResult, search
+from darts_core.engine.search import SearchData, search
+from darts_core.engine.search_result import SearchResult
 from darts_core.methods import METHODS
 from darts_core.nets.baselines import BASELINES
 from darts_core.pipeline.named_files import hashes, named_files
