@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from darts_core.engine.loop import Log, no_log
+from darts_core.engine.loop import DivergedError, Log, TrainingError, no_log
 from darts_core.engine.rank_disorder import draw_distinct
 from darts_core.engine.search_result import SearchResult
 from darts_core.engine.training import Trained
@@ -47,9 +47,10 @@ def search_alone(
 ) -> SearchResult:
     """Draw as many different architectures as the method says, ``train`` one after the other, and return the best of its last epoch.
 
-    The history has a row for each in the place of an epoch: loss and accuracy (of a text perplexity) of its last epoch, and the
-    operations of its cells; the costs are those of its whole training. Go on from ``checkpoint`` where it holds a state. Raise
-    ``ValueError`` where the space has fewer architectures, ``TrainingError`` where training diverges or the device's memory is full.
+    The history has a row for each, with its number from 1 as ``architecture``: loss and accuracy (of a text perplexity) of its last epoch,
+    and the operations of its cells; the costs, ``architecture_s`` and so on, are those of its whole training. One whose training diverges
+    is ``diverged``, has no loss, and comes last. Go on from ``checkpoint`` where it holds a state. Raise ``ValueError`` where the space has
+    fewer architectures, ``TrainingError`` where all diverge or the device's memory is full.
     """
     assert isinstance(method.select, TrainedAlone)
     genotypes = draw_distinct(space, method.select.samples, generator=generator, key="method.samples")
@@ -57,17 +58,17 @@ def search_alone(
     history, costs = state["history"], state["costs"]
     reporter = Progress("search", len(genotypes), mode=progress, done=len(history), unit="architecture")
     for number in range(len(history), len(genotypes)):
-        trained = train(genotypes[number], number)
-        last = trained.history[-1]
-        row = {name: last[name] for name in KEPT if name in last}
-        history.append({"epoch": number + 1, **row, **cell_metrics(genotypes[number], space)})
-        costs.append({"epoch": number + 1, **_whole_cost(trained.costs)})
+        row, epochs = _outcome(train, genotypes[number], number)
+        history.append({"architecture": number + 1, **row, "diverged": int(not row), **cell_metrics(genotypes[number], space)})
+        costs.append({"architecture": number + 1, **_whole_cost(epochs)})
         if checkpoint is not None:
             checkpoint.save("search", {"history": history, "costs": costs})
             checkpoint.discard(state_name(number))
-        log({name: value for name, value in {**history[-1], **costs[-1]}.items() if name != "epoch"}, number + 1)
+        log({name: value for name, value in {**history[-1], **costs[-1]}.items() if name != "architecture"}, number + 1)
         reporter.epoch(row)
     reporter.close()
+    if all(row["diverged"] for row in history):
+        raise TrainingError(f"The training of all {len(history)} architectures diverged. Lower search.lr, or set search.grad_clip.")
     best = max(range(len(history)), key=lambda number: _score(history[number]))
     LOG.info("search: architecture %d of %d is the best on held-out data, each trained alone.", best + 1, len(history))
     offers, like = space.offers(), torch.zeros(())
@@ -91,9 +92,23 @@ def search_alone(
     )
 
 
+def _outcome(train: TrainAlone, genotype: Genotype, number: int) -> tuple[Row, Sequence[Mapping[str, float]]]:
+    """Train one architecture; return what is kept of its last epoch, nothing where a loss is no number, and the costs of its epochs."""
+    try:
+        trained = train(genotype, number)
+    except DivergedError as error:
+        LOG.warning("search: architecture %d comes last. %s", number + 1, error)
+        return {}, error.costs
+    last = trained.history[-1]
+    if not math.isfinite(last["valid_loss"]):
+        LOG.warning("search: architecture %d comes last. Its validation loss is %s: the training diverged.", number + 1, last["valid_loss"])
+        return {}, trained.costs
+    return {name: last[name] for name in KEPT if name in last}, trained.costs
+
+
 def _score(row: Mapping[str, float]) -> tuple[float, float]:
-    """Of the highest accuracy, of these of the lowest loss; of a text by the loss alone; a loss that is no number comes last."""
-    if not math.isfinite(row["valid_loss"]):
+    """Of the highest accuracy, of these of the lowest loss; of a text by the loss alone; what diverged comes last."""
+    if row["diverged"]:
         return -math.inf, -math.inf
     return row.get("valid_acc", 0.0), -row["valid_loss"]
 
@@ -103,4 +118,4 @@ def _whole_cost(epochs: Sequence[Mapping[str, float]]) -> Row:
     seconds = sum(row["epoch_s"] for row in epochs)
     waited = sum(row["data_percent"] * row["epoch_s"] for row in epochs)
     peaks = {key: max(row[key] for row in epochs) for key in epochs[0] if key.endswith("_mib")}
-    return {"epoch_s": seconds, "data_percent": waited / max(seconds, 1e-9), **peaks}
+    return {"architecture_s": seconds, "data_percent": waited / max(seconds, 1e-9), **peaks}

@@ -22,7 +22,7 @@ class SearchResult:
     ``op_weights`` the final weights op_EO of each cell type, ``edge_weights`` those of the edges, edge_E, where they have any, and
     ``supernet_state`` is the ``state_dict`` with alpha in it. ``computed`` says by which backend and memory mode, ``stopped`` why the
     search ended before its last epoch, if it did. ``chosen`` is the row of the history that the accuracies are of: the last one, unless
-    architectures were trained one by one, each with a row and without a supernet.
+    architectures were trained one by one, each with a row (``architecture``, not ``epoch``) and without a supernet.
     """
 
     genotype: Genotype

@@ -26,6 +26,7 @@ from darts_core.pipeline.places import PREPARED, SEARCH, write_json
 from darts_core.pipeline.rank_disorder import rank_probe
 from darts_core.pipeline.short_training import trainer
 from darts_core.pipeline.stage import Stage, circumstances
+from darts_core.report.history import step_of
 from darts_core.report.search import draw_search, save_tables
 from darts_core.runtime.checkpoint import Checkpoint
 from darts_core.runtime.seed import seeded, stream
@@ -207,11 +208,12 @@ def _save(result: SearchResult, stage: Stage) -> None:
     watched = ("skip_share", f"parameterless_{main_cell(last)}", "collapsed", "rank_tau", "rank_rho", "train_ppl", "valid_ppl")
     alike = [key for key in last if key.startswith("entropy_") or key in watched]
     stage.metrics({**{key: last[name] for key, name in named.items() if name in last}, **{f"search_{key}": last[key] for key in alike}})
-    stage.epochs(result.costs, prefix="search", total="search_epochs_s")
+    step = step_of(last)
+    stage.epochs(result.costs, prefix="search", total="search_epochs_s", step=step)
     if result.selection is not None:
         stage.resources["search_selection_s"] = result.selection["epoch_s"]
     save_tables(result.history, result.alphas, result.costs, stage.reports, ranks=result.ranks)
-    draw_search(result.history, result.alphas, stage.reports, ranks=result.ranks, step="epoch" if result.alphas else "architecture")
+    draw_search(result.history, result.alphas, stage.reports, ranks=result.ranks)
 
 
 def _save_arch(content: dict[str, Any]) -> None:

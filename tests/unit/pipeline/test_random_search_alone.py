@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -14,15 +15,19 @@ from darts_core.config import Config, TextConfig
 from darts_core.data import open_prepared, open_text, prepare
 from darts_core.data.prepared import Prepared
 from darts_core.engine import training
+from darts_core.engine.loop import TrainingError
 from darts_core.engine.rank_disorder import draw_distinct
+from darts_core.engine.retrain import Trainer
 from darts_core.pipeline import search
 from darts_core.pipeline.short_training import trainer
 from darts_core.pipeline.stage import Stage
+from darts_core.report.search import draw_search, save_tables
 from darts_core.runtime.checkpoint import Checkpoint
 from darts_core.runtime.seed import stream
 from darts_core.runtime.session import start
 from darts_core.spaces import SPACES
 from darts_core.spaces.space import CellSpace
+from darts_core.tracking import reports
 
 SIZES = {"init_channels": 4, "layers": 3, "nodes": 2, "search_space": str(Path(__file__).parents[2] / "contract" / "two_layers.json")}
 FOR_IMAGES = [name for name in SPACES if name != "darts_rnn"]
@@ -142,7 +147,7 @@ def test_after_a_kill_it_ends_like_an_uninterrupted_search(prepared, tmp_path, m
     assert without_time(resumed.costs) == without_time(whole.costs)
     assert resumed.costs[:2] == kept, "the seconds ahead of the kill count"
     if at == "within":
-        assert resumed.costs[2]["epoch_s"] > begun["costs"][0]["epoch_s"] > 0.0
+        assert resumed.costs[2]["architecture_s"] > begun["costs"][0]["epoch_s"] > 0.0
 
 
 def test_all_seconds_are_the_search_s_and_the_metrics_are_those_of_the_best(prepared, tmp_path, monkeypatch):
@@ -153,14 +158,77 @@ def test_all_seconds_are_the_search_s_and_the_metrics_are_those_of_the_best(prep
     stage = Stage(name="search", cfg=cfg, session=None, tracker=None, reports=tmp_path)
     monkeypatch.setattr(stage, "metrics", kept.update)
     search._save(found, stage)
-    assert stage.resources["search_epochs_s"] == sum(row["epoch_s"] for row in found.costs) > 0.0
+    assert stage.resources["search_epochs_s"] == sum(row["architecture_s"] for row in found.costs) > 0.0
+    assert "search_architecture_s" in stage.resources
+    assert "search_epoch_s" not in stage.resources
     assert kept["search_valid_acc"] == max(row["valid_acc"] for row in found.history)
     assert (tmp_path / "history.png").exists()
+    for name in ("history.csv", "epochs_resources.csv", "architectures/accuracy.csv"):
+        table = pd.read_csv(tmp_path / name)
+        assert list(table["architecture"]) == [1, 2, 3, 4]
+        assert "epoch" not in table
+    points = {(name, step) for name, _, step in reports.curves(tmp_path, stage="search", all_edges=False)}
+    assert {("search/valid_acc", number) for number in (1, 2, 3, 4)} < points
+    assert ("search/architecture_s", 4) in points
     op_EO, edge_E, content = search.read_arch()
     derived = build_method(cfg).derived(
         op_EO, primitives=content["primitives"], shape=build_space(cfg).shape, space=content["space"], edge_E=edge_E
     )
     assert derived == found.genotype
+
+
+class Diverging:
+    """Training that yields no number: of the architectures in ``during`` in the steps, of those in ``after`` in validation."""
+
+    def __init__(self, monkeypatch, *, during=(), after=()):
+        self.build, self.monkeypatch, self.during, self.after = search.trainer, monkeypatch, during, after
+        monkeypatch.setattr(search, "trainer", self)
+
+    def __call__(self, *args, **options):
+        train = self.build(*args, **options)
+        step, assess = Trainer.step, Trainer.assess
+
+        def one(genotype, number):
+            with self.monkeypatch.context() as patch:
+                if number in self.during:
+                    patch.setattr(Trainer, "step", lambda own, *batch: (torch.tensor(float("nan")), step(own, *batch)[1]))
+                if number in self.after:
+                    patch.setattr(Trainer, "assess", lambda own, batches: {**assess(own, batches), "valid_loss": float("inf")})
+                return train(genotype, number)
+
+        return one
+
+
+def test_an_architecture_that_diverges_comes_last_and_the_search_goes_on(prepared, tmp_path, monkeypatch, caplog):
+    cfg, logged = config(), {}
+    whole = run(cfg, prepared)
+    order = sorted(range(4), key=lambda number: whole.history[number]["valid_acc"])
+    best, other = order[-1], order[0]
+    Diverging(monkeypatch, during=[best], after=[other])
+    with Checkpoint("search", {}, root=tmp_path) as checkpoint:
+        found = run(cfg, prepared, checkpoint=checkpoint, log=lambda metrics, number: logged.update({number - 1: metrics}))
+        assert [path.stem for path in checkpoint.folder.glob("*.pt")] == ["search"]
+        assert run(cfg, prepared, checkpoint=checkpoint).history == found.history
+    assert found.chosen == max(
+        set(range(4)) - {best, other}, key=lambda number: (whole.history[number]["valid_acc"], -whole.history[number]["valid_loss"])
+    )
+    for number in range(4):
+        row = found.history[number]
+        assert row["diverged"] == (number in (best, other))
+        assert ("valid_loss" in row) is not bool(row["diverged"])
+        assert found.costs[number]["architecture_s"] > 0.0, "the seconds are spent all the same"
+        assert all(np.isfinite(value) for value in logged[number].values())
+    assert f"architecture {best + 1} comes last. The loss of epoch 1 is nan: the training diverged." in caplog.text
+    assert f"architecture {other + 1} comes last. Its validation loss is inf" in caplog.text
+    save_tables(found.history, [], found.costs, tmp_path)
+    draw_search(found.history, [], tmp_path)
+    assert (tmp_path / "history.png").exists()
+
+
+def test_where_all_diverge_the_search_has_found_nothing(prepared, monkeypatch):
+    Diverging(monkeypatch, during=[0, 2], after=[1, 3])
+    with pytest.raises(TrainingError, match=r"of all 4 architectures diverged\. Lower search\.lr"):
+        run(config(), prepared)
 
 
 def test_a_space_with_fewer_architectures_is_told_before_anything_is_trained(prepared, monkeypatch):
