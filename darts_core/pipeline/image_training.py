@@ -44,6 +44,11 @@ class ImageTraining:
         """The hash of the images."""
         return self.prepared.spec.content_hash
 
+    def remark(self) -> None:
+        """Say, once for all networks, what the images have no part for."""
+        if not self.prepared.has_valid:
+            LOG.info("retrain: no validation images (data.valid_fraction is 0), so the best epoch is the last one.")
+
     @cached_property
     def sizes(self) -> Sizes:
         """What the networks are built for."""
@@ -111,7 +116,6 @@ class ImageTraining:
         generator = stream(cfg.seed, "retrain batches")
         train = Batches(prepared.train(), cfg.retrain.batch_size, shuffle=True, policy=policy, generator=generator, **place)  # type: ignore[arg-type]
         if not prepared.has_valid:
-            LOG.info("retrain: no validation images (data.valid_fraction is 0), so the best epoch is the last one.")
             return train, None
         return train, Batches(prepared.valid(), cfg.retrain.batch_size, shuffle=False, **place)  # type: ignore[arg-type]
 

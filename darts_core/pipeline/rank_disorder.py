@@ -47,7 +47,10 @@ def rank_probe(cfg: Config, prepared: Prepared, session: Session, *, checkpoint:
 
 
 def _trained(genotypes: list[Genotype], cfg: Config, prepared: Prepared, session: Session, checkpoint: Checkpoint | None) -> list[float]:
-    """Train each architecture by the search's recipe and sizes for ``search.rank_truth`` epochs; return their validation accuracies, 0 of what diverges."""
+    """Train each architecture by the search's recipe and sizes for ``search.rank_truth`` epochs; return their validation accuracies.
+
+    What diverges has 0.
+    """
     assert isinstance(cfg.search.rank_truth, int)
     train = trainer(
         cfg,

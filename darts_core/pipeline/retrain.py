@@ -29,6 +29,8 @@ def run(stage: Stage) -> None:
     """Train every network of the line-up and save both its last and its best epoch."""
     cfg, session = stage.cfg, stage.session
     training, entrants = _training(cfg, session), _entrants(cfg)
+    if isinstance(training, ImageTraining):
+        training.remark()
     names = _longest_first(training, entrants)  # builds each once, so that one that cannot be built is known before any is trained
     is_apart = session.processes > 1 and len(entrants) > 1
     with _checkpoint(training, entrants) as checkpoint:
