@@ -93,6 +93,8 @@ class ImageTraining:
         state = checkpoint.load(name)
         if noted and state is not None and state["epoch"] >= cfg.retrain.epochs:
             self.backends[name] = ", then ".join(noted)
+            if cfg.retrain.backend not in noted:
+                LOG.info("retrain: %s: is trained already, by backend %s.", name, noted[-1])
             return Used(name="eager", why="nothing is left to compute")
         used = use_backend(
             network,
@@ -102,6 +104,8 @@ class ImageTraining:
             memory_format=session.memory_format,
             amp=AMP_DTYPES.get(cfg.retrain.amp),
         )
+        if noted and state is not None and noted[-1] != used.name:
+            LOG.info("retrain: %s: goes on from epoch %d, which backend %s computed.", name, state["epoch"], noted[-1])
         LOG.log(logging.WARNING if used.fell_back else logging.INFO, "retrain: %s: backend %s.", name, used.why)
         if noted[-1:] != [used.name]:
             noted = [*(noted if state is not None else []), used.name]

@@ -93,6 +93,7 @@ def _entrants(cfg: Config) -> list[Entrant]:
 
 def _checkpoint(training: Training, entrants: list[Entrant]) -> Checkpoint:
     depends = training.cfg.model_dump(mode="json", include=set(training.sections))
+    depends["retrain"].pop("backend", None)  # it changes numbers by rounding alone: a training goes on by another one, and notes both
     genotypes = {one.name: one.genotype.to_dict() for one in entrants if one.genotype is not None}
     depends |= {"content": training.content_hash, "genotypes": genotypes, **circumstances(training.session)}
     depends["files"] = hashes(named_files(training.cfg)["space"])
