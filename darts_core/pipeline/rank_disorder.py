@@ -11,7 +11,7 @@ from darts_core.data import Batches, Prepared
 from darts_core.engine.loop import DivergedError
 from darts_core.engine.rank_disorder import RankProbe, draw_distinct
 from darts_core.genotype import Genotype
-from darts_core.pipeline.short_training import trainer
+from darts_core.pipeline.short_training import ShortTraining
 from darts_core.runtime.checkpoint import Checkpoint
 from darts_core.runtime.seed import stream
 from darts_core.runtime.session import Session
@@ -52,7 +52,7 @@ def _trained(genotypes: list[Genotype], cfg: Config, prepared: Prepared, session
     What diverges has 0.
     """
     assert isinstance(cfg.search.rank_truth, int)
-    train = trainer(
+    train = ShortTraining(
         cfg,
         prepared,
         session,

@@ -24,7 +24,7 @@ from darts_core.nets.baselines import BASELINES
 from darts_core.pipeline.named_files import hashes, named_files
 from darts_core.pipeline.places import PREPARED, SEARCH, write_json
 from darts_core.pipeline.rank_disorder import rank_probe
-from darts_core.pipeline.short_training import trainer
+from darts_core.pipeline.short_training import ShortTraining
 from darts_core.pipeline.stage import Stage, circumstances
 from darts_core.report.history import step_of
 from darts_core.report.search import draw_search, save_tables
@@ -130,7 +130,7 @@ def _search_alone(
     """Train random architectures one by one on the images or the text for the weights; the best of the held-out ones is found."""
     assert isinstance(method.select, TrainedAlone)
     check_warmup(method, cfg.search)
-    train = trainer(
+    train = ShortTraining(
         cfg,
         prepared,
         session,

@@ -19,7 +19,7 @@ from darts_core.engine.loop import TrainingError
 from darts_core.engine.rank_disorder import draw_distinct
 from darts_core.engine.retrain import Trainer
 from darts_core.pipeline import search
-from darts_core.pipeline.short_training import trainer
+from darts_core.pipeline.short_training import ShortTraining
 from darts_core.pipeline.stage import Stage
 from darts_core.report.search import draw_search, save_tables
 from darts_core.runtime.checkpoint import Checkpoint
@@ -73,7 +73,7 @@ def without_time(rows):
 def test_it_takes_the_best_on_held_out_images_of_networks_that_were_each_trained_alone(prepared):
     cfg = config()
     found = run(cfg, prepared)
-    again = trainer(
+    again = ShortTraining(
         cfg, prepared, start(cfg.runtime, seed=0), epochs=2, name=str, purpose="random search", checkpoint=None
     )  # by themselves, in another order
     space = build_space(cfg)
@@ -181,8 +181,8 @@ class Diverging:
     """Training that yields no number: of the architectures in ``during`` in the steps, of those in ``after`` in validation."""
 
     def __init__(self, monkeypatch, *, during=(), after=()):
-        self.build, self.monkeypatch, self.during, self.after = search.trainer, monkeypatch, during, after
-        monkeypatch.setattr(search, "trainer", self)
+        self.build, self.monkeypatch, self.during, self.after = search.ShortTraining, monkeypatch, during, after
+        monkeypatch.setattr(search, "ShortTraining", self)
 
     def __call__(self, *args, **options):
         train = self.build(*args, **options)
@@ -232,7 +232,7 @@ def test_where_all_diverge_the_search_has_found_nothing(prepared, monkeypatch):
 
 
 def test_a_space_with_fewer_architectures_is_told_before_anything_is_trained(prepared, monkeypatch):
-    monkeypatch.setattr(search, "trainer", lambda *args, **options: lambda genotype, number: pytest.fail("trained"))
+    monkeypatch.setattr(search, "ShortTraining", lambda *args, **options: lambda genotype, number: pytest.fail("trained"))
     cfg = config(samples=6)
     with pytest.raises(ValueError, match=r"method\.samples: 6 different architectures expected in the space 'nasbench201'\. Found 5\."):
         run(cfg, prepared)

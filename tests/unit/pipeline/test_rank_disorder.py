@@ -60,7 +60,7 @@ def test_training_tells_them_and_goes_on_where_it_ended(prepared, tmp_path):
 
 def test_what_diverges_comes_last_and_the_others_are_asked_all_the_same(prepared, monkeypatch, caplog):
     cfg = config(search={"batch_size": 4, "lr": 0.1, "rank_samples": 5, "rank_truth": 2})
-    expected, build = probe(cfg, prepared).own_accs, rank_disorder.trainer
+    expected, build = probe(cfg, prepared).own_accs, rank_disorder.ShortTraining
 
     def trainer(*args, **options):
         train, step = build(*args, **options), Trainer.step
@@ -73,6 +73,6 @@ def test_what_diverges_comes_last_and_the_others_are_asked_all_the_same(prepared
 
         return one
 
-    monkeypatch.setattr(rank_disorder, "trainer", trainer)
+    monkeypatch.setattr(rank_disorder, "ShortTraining", trainer)
     assert probe(cfg, prepared).own_accs == [*expected[:2], 0.0, *expected[3:]]
     assert "rank_2 for the rank disorder comes last. The loss of epoch 1 is nan" in caplog.text
