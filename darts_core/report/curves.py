@@ -36,7 +36,7 @@ def draw_curve(
     axes.plot(x, y, color=colour, linestyle=dash if is_joined else "none", linewidth=width)
     before, after = np.r_[False, is_finite[:-1]], np.r_[is_finite[1:], False]
     is_alone = is_finite & ~before & ~after if is_joined else is_finite
-    axes.plot(x[is_alone], y[is_alone], color=colour, linestyle="none", marker="o", markersize=4.5)
+    axes.plot(x[is_alone], y[is_alone], color=colour, linestyle="none", marker="o", markersize=4.5, clip_on=is_joined)
     last = int(np.flatnonzero(is_finite)[-1])
     return [EndLabel(float(x[last]), float(y[last]), label, colour)]
 

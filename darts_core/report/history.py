@@ -113,7 +113,10 @@ def _panel(axes: Axes, history: pd.DataFrame, suffix: str, unit: str, step: str)
         _logarithmic(axes)
     best = _best(history, suffix, step)
     if best is not None:
-        axes.plot(*best, marker="o", markersize=7, markerfacecolor="none", markeredgecolor=palette.BLUE, markeredgewidth=1.5, clip_on=False)
+        size = 7 if step == "epoch" else 9.5  # around a line, or around a point
+        axes.plot(
+            *best, marker="o", markersize=size, markerfacecolor="none", markeredgecolor=palette.BLUE, markeredgewidth=1.5, clip_on=False
+        )
     style.end_labels(axes, ends)
 
 
@@ -127,10 +130,11 @@ def _best(history: pd.DataFrame, suffix: str, step: str) -> tuple[float, float] 
 
 
 def _best_note(history: pd.DataFrame, step: str) -> str:
+    place = "in epoch" if step == "epoch" else f"of {step}"
     if (best := _best(history, "ppl", step)) is not None:
-        return f"lowest validation perplexity {best[1]:.2f} in {step} {best[0]:.0f}"
+        return f"lowest validation perplexity {best[1]:.2f} {place} {best[0]:.0f}"
     if (best := _best(history, "acc", step)) is not None:
-        return f"highest validation accuracy {best[1]:.2f} % in {step} {best[0]:.0f}"
+        return f"highest validation accuracy {best[1]:.2f} % {place} {best[0]:.0f}"
     return ""
 
 
