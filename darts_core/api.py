@@ -14,7 +14,8 @@ from torch import Tensor
 from darts_core.components import COMPONENTS, build_method, build_space, cross_check, load_params
 from darts_core.config import Config, ConfigError, from_mapping
 from darts_core.engine.loop import Loader
-from darts_core.engine.search import SearchData, SearchResult, search
+from darts_core.engine.search import SearchData, search
+from darts_core.engine.search_result import SearchResult
 from darts_core.runtime.device import resolve
 from darts_core.runtime.seed import seeded, stream
 

@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from darts_core.config import Config, TextConfig, load
 from darts_core.data import DATASETS, TextSource
 from darts_core.engine.placing import check_computed
@@ -26,6 +28,9 @@ from darts_core.spaces.nasbench201 import from_string
 from darts_core.spaces.space import CellSpace, Space
 from darts_core.supernet.partial import check_width
 from darts_core.supernet.recurrent import RecurrentSupernet
+
+TRIED = 32
+"""Random architectures that a benchmark's table must have."""
 
 COMPONENTS: dict[str, Registry[Any]] = {"data": DATASETS, "space": SPACES, "method": METHODS}
 
@@ -56,9 +61,9 @@ def cross_check(cfg: Config, *, folder: Path = Path(), only_search: bool = False
     else:
         checks.append(lambda: check_warmup(build_method(cfg), cfg.search))
     if not is_text and cfg.evaluate.benchmark_table is not None:
-        checks.append(lambda: benchmark_table(cfg, folder=folder))
+        checks.append(lambda: _check_table(benchmark_table(cfg, folder=folder), cfg, folder=folder))
     if isinstance(cfg.search.rank_truth, str):
-        checks.append(lambda: rank_table(cfg, folder=folder))
+        checks.append(lambda: _check_table(rank_table(cfg, folder=folder), cfg, folder=folder))
     if (rule := cfg.derive.rule) is not None:
         checks.append(lambda: DERIVE_RULES.get(rule))
     baselines: Registry[Any] = LANGUAGE_BASELINES if is_text else BASELINES
@@ -150,6 +155,22 @@ def _table(cfg: Config, path: str | None, key: str, *, otherwise: str, folder: P
     if build_space(cfg, folder=folder).spell is None:
         raise ValueError(f"{key} must be {otherwise} with space.name: {cfg.space.name}, whose architectures no table lists.")
     return BenchmarkTable.load(folder / path, key=key)
+
+
+def _check_table(table: BenchmarkTable | None, cfg: Config, *, folder: Path) -> None:
+    """Raise ``ValueError`` where ``table`` lacks one of a few random architectures of the space, before hours are spent on one it lacks.
+
+    Where none is drawn and none is searched, the one that ``derive.genotype`` names may stand in it alone.
+    """
+    space = build_space(cfg, folder=folder)
+    if table is None or not isinstance(space, CellSpace) or space.spell is None:
+        return
+    generator = torch.Generator().manual_seed(0)
+    drawn = [space.random_genotype(generator) for _ in range(TRIED)]
+    if cfg.derive.genotype != "search":
+        drawn = [named_genotype(cfg, folder=folder), *(drawn if cfg.retrain.random_genotypes else [])]
+    for genotype in drawn:
+        table.look_up(space.spell(genotype))
 
 
 def build_space(cfg: Config, *, folder: Path = Path()) -> Space:

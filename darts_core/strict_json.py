@@ -26,10 +26,11 @@ def checked_mapping(
     """Return ``data``, an object with all of ``keys`` and any of ``optional``. Raise ``error`` that says ``where`` it is something else."""
     if not isinstance(data, dict):
         raise error(f"{where}: an object with the keys {sorted(keys)} expected. Got {type(data).__name__}.")
+    known, unknown = keys | optional, sorted(set(data) - keys - optional)
     if missing := sorted(keys - set(data)):
-        raise error(f"{where}: missing {missing}.")
-    if unknown := sorted(set(data) - keys - optional):
-        known = keys | optional
+        there = f" Unknown: '{unknown[0]}'{suggest(unknown[0], known)}." if unknown else ""
+        raise error(f"{where}: missing {missing}.{there}")
+    if unknown:
         raise error(f"{where}: unknown key '{unknown[0]}'{suggest(unknown[0], known)}. Known: {sorted(known)}.")
     return data
 

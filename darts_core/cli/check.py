@@ -64,7 +64,7 @@ def summary(cfg: Config) -> str:
 
     search, retrain, bench = cfg.search, cfg.retrain, cfg.benchmark_hw
     if cfg.derive.genotype == "search":
-        searched = f"{_named(cfg.method)} in {_named(cfg.space)}; {search.epochs} epochs, batches of {search.batch_size}"
+        searched = f"{_named(cfg.method)} in {_named(cfg.space)}; {_budget(cfg)}, batches of {search.batch_size}"
         derived = f"by the rule {cfg.derive.rule}" if cfg.derive.rule else "by the method's own rule"
     else:
         is_string = cfg.derive.genotype.startswith("|")
@@ -89,8 +89,20 @@ def summary(cfg: Config) -> str:
     return "".join(f"  {name:<16} {text}\n" for name, text in lines.items())
 
 
+def _budget(cfg: Config) -> str:
+    """Return what a search trains: a supernet, or architectures one by one, for how many epochs."""
+    from darts_core.components import build_method
+    from darts_core.search.select import TrainedAlone
+
+    select = build_method(cfg).select
+    if isinstance(select, TrainedAlone):
+        rounds = [f"{count} architectures one by one, {epochs} epochs each" for count, epochs in select.rounds(cfg.search)]
+        return "; then the best ".join(rounds)
+    return f"{cfg.search.epochs} epochs"
+
+
 def _named(component: Component) -> str:
-    options = ", ".join(f"{key} {value}" for key, value in component.options.items())
+    options = ", ".join(f"{key} {value}" for key, value in component.options.items() if value is not None)
     return f"{component.name} ({options})" if options else component.name
 
 

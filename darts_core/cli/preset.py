@@ -59,19 +59,25 @@ def summary(text: str) -> str:
 
 
 def edited(text: str, changes: list[tuple[str, str]]) -> str:
-    """Return a preset with ``changes`` made; where they choose another part, the former one's own options go, and that is said."""
-    from darts_core.components import COMPONENTS
+    """Return a preset with ``changes`` made; where they choose another part, the former one's own options go, and that is said.
 
+    Of another method's none stays, although it may be one that all have: it was meant for that method.
+    """
+    from darts_core.components import COMPONENTS
+    from darts_core.config import yaml_lines
+
+    former = yaml_lines.read(text, source="the preset").values["method"]["name"]
     for key, value in changes:
         text = assign(text, key, value)
     for section, registry in COMPONENTS.items():
         chosen = dict(changes).get(f"{section}.name")
         if chosen is not None and chosen in registry:
-            text = _without_foreign_options(text, section, chosen, kept=[key for key, _ in changes])
+            mine = [key for key, _ in changes]
+            text = _without_foreign_options(text, section, chosen, kept=mine, keeps_common=section != "method" or former == chosen)
     return text
 
 
-def _without_foreign_options(text: str, section: str, chosen: str, *, kept: list[str]) -> str:
+def _without_foreign_options(text: str, section: str, chosen: str, *, kept: list[str], keeps_common: bool) -> str:
     from darts_core.components import COMPONENTS
     from darts_core.config import config_type, yaml_lines
     from darts_core.config.reading import own_keys
@@ -80,9 +86,9 @@ def _without_foreign_options(text: str, section: str, chosen: str, *, kept: list
     allowed = {*COMPONENTS[section].options(chosen), *own_keys(config_type(document.values), section)}
     entries = document.entries
     for key in [key for key in entries if key.startswith(f"{section}.") and key.count(".") == 1 and key not in kept]:
-        if key.partition(".")[2] not in allowed:
+        if (name := key.partition(".")[2]) not in allowed or not (keeps_common or name == "name"):
             text = without(text, key)
-            sys.stdout.write(f"left out {key}: not an option of {chosen}\n")
+            sys.stdout.write(f"left out {key}: {'meant for another method' if name in allowed else f'not an option of {chosen}'}\n")
     return text
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from darts_core.engine.loop import Log, no_log
+from darts_core.engine.loop import DivergedError, Log, TrainingError, no_log
 from darts_core.engine.rank_disorder import draw_distinct
-from darts_core.engine.search import SearchResult
+from darts_core.engine.search_result import SearchResult
 from darts_core.engine.training import Trained
 from darts_core.engine.watch import cell_metrics
 from darts_core.genotype import Genotype
@@ -48,38 +48,39 @@ def search_alone(
     """Draw different architectures, train one after the other, and return the best in its last epoch on held-out data.
 
     ``rounds`` are numbers of architectures and of epochs: the best of a round go through to the next, trained from scratch again by what
-    ``train`` returns for its epochs. The history has a row for each training in the place of an epoch: loss and accuracy (of a text
-    perplexity) of its last epoch, and the operations of its cells; the costs are those of its whole training. Go on from ``checkpoint``
-    where it holds a state. Raise ``ValueError`` where the space has fewer architectures, ``TrainingError`` where training diverges or
-    the device's memory is full.
+    ``train`` returns for its epochs. The history has a row for each training, with the number of the ``architecture`` from 1, in the order
+    drawn, and ``trained_epochs``: loss and accuracy (of a text perplexity) of its last epoch, and the operations of its cells; the costs,
+    ``architecture_s`` and so on, are those of the whole training. One whose training diverges is ``diverged``, has no loss, and comes last.
+    Go on from ``checkpoint`` where it holds a state. Raise ``ValueError`` where the space has fewer architectures, ``TrainingError`` where
+    all of a round diverge or the device's memory is full.
     """
     genotypes = draw_distinct(space, rounds[0][0], generator=generator, key="method.samples")
     state = (None if checkpoint is None else checkpoint.load("search")) or {"history": [], "costs": []}
     history, costs = state["history"], state["costs"]
     trainings = sum(count for count, _ in rounds)
     reporter = Progress("search", trainings, mode=progress, done=len(history), unit="architecture" if len(rounds) == 1 else "training")
-    of_number = []
-    for number, (genotype, epochs) in enumerate(_in_turn(genotypes, rounds, history)):
-        of_number.append(genotype)
+    drawn = []
+    for number, (place, epochs) in enumerate(_in_turn(rounds, history)):
+        drawn.append(place)
         if number < len(history):
             continue
-        trained = train(epochs)(genotype, number)
-        row = {name: trained.history[-1][name] for name in KEPT if name in trained.history[-1]}
-        history.append({"epoch": number + 1, **row, "trained_epochs": epochs, **cell_metrics(genotype, space)})
-        costs.append({"epoch": number + 1, **_whole_cost(trained.costs)})
+        row, spent = _outcome(train(epochs), genotypes[place], number, place + 1)
+        known = {"architecture": place + 1, "trained_epochs": epochs, "diverged": int(not row)}
+        history.append({**known, **row, **cell_metrics(genotypes[place], space)})
+        costs.append({"architecture": place + 1, **_whole_cost(spent)})
         if checkpoint is not None:
             checkpoint.save("search", {"history": history, "costs": costs})
             checkpoint.discard(state_name(number))
-        log({name: value for name, value in {**history[-1], **costs[-1]}.items() if name != "epoch"}, number + 1)
+        log({name: value for name, value in {**history[-1], **costs[-1]}.items() if name != "architecture"}, number + 1)
         reporter.epoch(row)
     reporter.close()
     last_round = trainings - rounds[-1][0]
     best = last_round + _best(history[last_round:], 1)[0]
-    LOG.info("search: training %d of %d is the best on held-out data, each of an architecture alone.", best + 1, trainings)
+    LOG.info("search: architecture %d of %d is the best on held-out data, each trained alone.", drawn[best] + 1, len(genotypes))
     offers, like = space.offers(), torch.zeros(())
     op_weights = {
         cell_type: path_of(cell, offer=offers[cell_type], shape=space.shape, like=like).op_EO
-        for cell_type, cell in of_number[best].cells.items()
+        for cell_type, cell in genotypes[drawn[best]].cells.items()
     }
     return SearchResult(
         genotype=method.derived(op_weights, primitives=space.primitives, shape=space.shape, space=space.name),
@@ -97,26 +98,42 @@ def search_alone(
     )
 
 
-def _in_turn(
-    genotypes: Sequence[Genotype], rounds: Sequence[tuple[int, int]], history: Sequence[Mapping[str, float]]
-) -> Iterator[tuple[Genotype, int]]:
-    """Yield what is to be trained, and for how many epochs; ``history`` must have all rows of a round by its end."""
-    running, before = list(genotypes), 0
+def _in_turn(rounds: Sequence[tuple[int, int]], history: Sequence[Mapping[str, float]]) -> Iterator[tuple[int, int]]:
+    """Yield which architecture is to be trained, and for how many epochs; ``history`` must have all rows of a round by its end."""
+    running, before = list(range(rounds[0][0])), 0
     for count, epochs in rounds:
         if before:
             running = [running[place] for place in _best(history[before - len(running) : before], count)]
-        yield from ((genotype, epochs) for genotype in running)
+        yield from ((place, epochs) for place in running)
         before += count
 
 
 def _best(rows: Sequence[Mapping[str, float]], count: int) -> list[int]:
-    """Return the places of the best, in the rows' order of quality; of equals the first comes first."""
+    """Return the places of the best of a round, the best first; of equals the first. Raise ``TrainingError`` where there is none."""
+    if all(row["diverged"] for row in rows):
+        raise TrainingError(f"The training of all {len(rows)} architectures diverged. Lower search.lr, or set search.grad_clip.")
     return sorted(range(len(rows)), key=lambda place: _score(rows[place]), reverse=True)[:count]
 
 
+def _outcome(train: TrainAlone, genotype: Genotype, number: int, architecture: int) -> tuple[Row, Sequence[Mapping[str, float]]]:
+    """Train one architecture; return what is kept of its last epoch, nothing where a loss is no number, and the costs of its epochs."""
+    try:
+        trained = train(genotype, number)
+    except DivergedError as error:
+        LOG.warning("search: architecture %d comes last. %s", architecture, error)
+        return {}, error.costs
+    last = trained.history[-1]
+    if not math.isfinite(last["valid_loss"]):
+        LOG.warning(
+            "search: architecture %d comes last. Its validation loss is %s: the training diverged.", architecture, last["valid_loss"]
+        )
+        return {}, trained.costs
+    return {name: last[name] for name in KEPT if name in last}, trained.costs
+
+
 def _score(row: Mapping[str, float]) -> tuple[float, float]:
-    """Of the highest accuracy, of these of the lowest loss; of a text by the loss alone; a loss that is no number comes last."""
-    if not math.isfinite(row["valid_loss"]):
+    """Of the highest accuracy, of these of the lowest loss; of a text by the loss alone; what diverged comes last."""
+    if row["diverged"]:
         return -math.inf, -math.inf
     return row.get("valid_acc", 0.0), -row["valid_loss"]
 
@@ -126,4 +143,4 @@ def _whole_cost(epochs: Sequence[Mapping[str, float]]) -> Row:
     seconds = sum(row["epoch_s"] for row in epochs)
     waited = sum(row["data_percent"] * row["epoch_s"] for row in epochs)
     peaks = {key: max(row[key] for row in epochs) for key in epochs[0] if key.endswith("_mib")}
-    return {"epoch_s": seconds, "data_percent": waited / max(seconds, 1e-9), **peaks}
+    return {"architecture_s": seconds, "data_percent": waited / max(seconds, 1e-9), **peaks}

@@ -89,12 +89,12 @@ class Course:
             self.bilevel.carry_from(bilevel)
         counts = sorted({len(own) for offer in self.supernet.offers.values() for own in offer.ops})
         LOG.info(
-            "search: phase %d of %d: %d cells, %s operations on an edge, one channel in %d goes through them, weights %s.",
+            "search: phase %d of %d: %d cells, %s operations on an edge%s, weights %s.",
             self.number + 1,
             len(self.spans),
             self._images(self.space).layers,
             " or ".join(map(str, counts)),
-            self.method.proportion(self.number),
+            "" if (proportion := self.method.proportion(self.number)) == 1 else f", one channel in {proportion} goes through them",
             "drawn anew" if phase.starts_anew else "carried over",
         )
         return True

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from darts_core.config import LanguageConfig
 from darts_core.data.windows import Window
 from darts_core.engine.averaging import Average
-from darts_core.engine.loop import Loader, Log, TrainingError, no_log
+from darts_core.engine.loop import DivergedError, Loader, Log, no_log
 from darts_core.engine.training import Row, State, Trained, train_epochs
 from darts_core.metrics import RunningMean, perplexity
 from darts_core.nets.language_model import LanguageModel, activation_penalty
@@ -112,7 +112,7 @@ class LanguageTrainer:
     def _roll_back(self, epoch: int) -> None:
         self._roll_backs += 1
         if self._good is None or self._roll_backs > MAX_ROLL_BACKS:
-            raise TrainingError(
+            raise DivergedError(
                 f"The loss of epoch {epoch + 1} of {self.name} is not a number: it diverged. "
                 f"Lower {self.section}.lr or {self.section}.grad_clip."
             )
@@ -188,8 +188,8 @@ def retrain_language(
 ) -> Trained:
     """Train ``network`` for ``cfg.epochs`` epochs; go on from ``checkpoint`` where it holds a state called ``name``.
 
-    The best epoch is the one of lowest validation loss. ``section`` of ``params.yaml`` is what the recipe is from. Raise ``TrainingError``
-    where the loss is not finite and stays so, or the device's memory is full.
+    The best epoch is the one of lowest validation loss. ``section`` of ``params.yaml`` is what the recipe is from. Raise
+    ``DivergedError`` where the loss is not finite and stays so, ``TrainingError`` where the device's memory is full.
     """
     return train_epochs(
         LanguageTrainer(network.to(device), cfg, name=name, section=section),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -43,6 +43,14 @@ class TrainingError(RuntimeError):
     """Training cannot go on; the message says what happened and which key to change."""
 
 
+class DivergedError(TrainingError):
+    """A loss is no number. ``costs`` are those of the epochs until then, where they were counted."""
+
+    def __init__(self, message: str, *, costs: Sequence[Mapping[str, float]] = ()) -> None:
+        super().__init__(message)
+        self.costs = list(costs)
+
+
 def no_log(metrics: Mapping[str, float], epoch: int) -> None:
     """Log nothing."""
 
@@ -67,9 +75,9 @@ def assess(network: nn.Module, batches: Iterable[Batch]) -> tuple[float, float]:
 
 
 def require_finite(loss: float, *, what: str, advice: str) -> None:
-    """Raise ``TrainingError`` where a loss is not a number."""
+    """Raise ``DivergedError`` where a loss is not a number."""
     if not torch.isfinite(torch.tensor(loss)):
-        raise TrainingError(f"{what} is {loss}: the training diverged. {advice}")
+        raise DivergedError(f"{what} is {loss}: the training diverged. {advice}")
 
 
 class EpochCost:

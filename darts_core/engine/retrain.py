@@ -49,7 +49,7 @@ class Trainer:
     def epoch(self, batches: Iterable[Batch], *, epoch: int) -> Row:
         """Train one epoch; return its mean loss (with the auxiliary head's share left out), accuracy and learning rate.
 
-        Raise ``TrainingError`` where the loss is not finite.
+        Raise ``DivergedError`` where the loss is not finite.
         """
         cfg = self.cfg
         lr = cosine(epoch, epochs=cfg.epochs, lr=cfg.lr, lr_min=cfg.lr_min, warmup_epochs=cfg.warmup_epochs)
@@ -135,7 +135,7 @@ def retrain(
 
     The best epoch is the one of highest validation accuracy, of these the one of lowest validation loss. ``drop_path`` is the object that
     the network was built with; its probability grows linearly with the epoch. ``section`` of ``params.yaml`` is what the recipe is from.
-    Raise ``TrainingError`` where the loss is not finite or the device's memory is full.
+    Raise ``DivergedError`` where the loss is not finite, ``TrainingError`` where the device's memory is full.
     """
     network.to(device).to(memory_format=memory_format)
     return train_epochs(

@@ -62,6 +62,6 @@ def selected(
 
     seed = supernet.relax.seed() if isinstance(supernet.relax, Sampled) else bilevel.generator.initial_seed()
     genotype, best = method.select(supernet, space, evaluate=evaluate, tune=tune, generator=torch.Generator().manual_seed(seed))
-    images = "all held-out images" if few is None else f"{len(few)} validation batches"
+    images = "all held-out images" if few is None else f"{len(few)} validation batch{'es' if len(few) > 1 else ''}"
     LOG.info("search: the chosen architecture has %.2f %% on %s with the shared weights.", best, images)
     return {cell_type: supernet.path(genotype, cell_type).op_EO.cpu() for cell_type in supernet.cell_types}

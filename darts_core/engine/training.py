@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from darts_core.engine.loop import EpochCost, Loader, Log, Stateful, memory_advice, no_log, to_device
+from darts_core.engine.loop import DivergedError, EpochCost, Loader, Log, Stateful, memory_advice, no_log, to_device
 from darts_core.runtime.checkpoint import Checkpoint
 from darts_core.runtime.progress import Progress
 
@@ -75,7 +75,7 @@ def train_epochs(
     """Train for ``epochs`` epochs; go on from ``checkpoint`` where it holds a state called ``name``.
 
     ``shown`` are the columns that progress lines have, ``advice`` says what to lower where the device's memory is full
-    (``TrainingError``).
+    (``TrainingError``). A ``DivergedError`` of the recipe is given the costs of the epochs so far.
     """
     history: list[Row] = []
     costs: list[Row] = []
@@ -89,7 +89,11 @@ def train_epochs(
     with memory_advice(advice), EpochCost(device) as cost:
         for epoch in range(done, epochs):
             batches = reporter.batches(cost.waiting(to_device(train, device, memory_format)), total=len(train))
-            row = recipe.epoch(batches, epoch=epoch)
+            try:
+                row = recipe.epoch(batches, epoch=epoch)
+            except DivergedError as error:  # the seconds are spent all the same
+                error.costs = [*costs, {"epoch": epoch + 1, **cost.lap()}]
+                raise
             if valid is not None:
                 row |= recipe.assess(cost.waiting(to_device(valid, device, memory_format)))
             history.append({"epoch": epoch + 1, **row})

@@ -19,7 +19,7 @@ def random_search(
     train_epochs: int | None = None,
     halving: int | None = None,
 ) -> Method:
-    """Random search with shared weights (Li and Talwalkar, UAI 2019, arXiv:1902.07638): what a search must beat.
+    """Random search (Li and Talwalkar, UAI 2019, arXiv:1902.07638), with shared weights or without: what a search must beat.
 
     Each batch trains one operation an edge, drawn evenly. After the last epoch the best of ``samples`` random genotypes is taken, by
     their accuracy on ``score_batches`` (null: 8) validation batches with the shared weights and the batches' own statistics.

@@ -44,6 +44,11 @@ class ImageTraining:
         """The hash of the images."""
         return self.prepared.spec.content_hash
 
+    def remark(self) -> None:
+        """Say, once for all networks, what the images have no part for."""
+        if not self.prepared.has_valid:
+            LOG.info("retrain: no validation images (data.valid_fraction is 0), so the best epoch is the last one.")
+
     @cached_property
     def sizes(self) -> Sizes:
         """What the networks are built for."""
@@ -88,6 +93,8 @@ class ImageTraining:
         state = checkpoint.load(name)
         if noted and state is not None and state["epoch"] >= cfg.retrain.epochs:
             self.backends[name] = ", then ".join(noted)
+            if cfg.retrain.backend not in noted:
+                LOG.info("retrain: %s: is trained already, by backend %s.", name, noted[-1])
             return Used(name="eager", why="nothing is left to compute")
         used = use_backend(
             network,
@@ -97,6 +104,8 @@ class ImageTraining:
             memory_format=session.memory_format,
             amp=AMP_DTYPES.get(cfg.retrain.amp),
         )
+        if noted and state is not None and noted[-1] != used.name:
+            LOG.info("retrain: %s: goes on from epoch %d, which backend %s computed.", name, state["epoch"], noted[-1])
         LOG.log(logging.WARNING if used.fell_back else logging.INFO, "retrain: %s: backend %s.", name, used.why)
         if noted[-1:] != [used.name]:
             noted = [*(noted if state is not None else []), used.name]
@@ -111,7 +120,6 @@ class ImageTraining:
         generator = stream(cfg.seed, "retrain batches")
         train = Batches(prepared.train(), cfg.retrain.batch_size, shuffle=True, policy=policy, generator=generator, **place)  # type: ignore[arg-type]
         if not prepared.has_valid:
-            LOG.info("retrain: no validation images (data.valid_fraction is 0), so the best epoch is the last one.")
             return train, None
         return train, Batches(prepared.valid(), cfg.retrain.batch_size, shuffle=False, **place)  # type: ignore[arg-type]
 

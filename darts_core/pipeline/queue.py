@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import Any, BinaryIO
 
 from darts_core.pipeline.experiments import Experiment, ExperimentError
 from darts_core.report.methods import Outcome
@@ -20,23 +21,36 @@ WAITING = ("queued", "running")
 IDLE_STARTS = 3
 """Workers in a row that end without an experiment begun or ended, after which it is no use to start another."""
 
+STARTING_LOOKS = 12
+"""At the queue, in which a worker that was started may not have shown itself yet: a minute."""
+
 Run = Callable[[Sequence[str]], str]
 """Runs a command in the project's folder and returns what it prints; raises ``ExperimentError`` where it fails."""
 
 
 def command(folder: Path) -> Run:
-    """Return what runs a command in ``folder``."""
+    """Return what runs a command in ``folder`` and returns its output when it ends, and not when a worker that it leaves behind does.
+
+    Such a worker holds on to its output: of a pipe nobody would see the end before that.
+    """
 
     def run(arguments: Sequence[str]) -> str:
-        try:
-            done = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, errors="replace", check=False)  # noqa: S603
-        except OSError as error:
-            raise ExperimentError(f"{arguments[0]}: cannot be run ({error.strerror}). Install it.") from None
+        with TemporaryFile() as out, TemporaryFile() as err:
+            try:
+                done = subprocess.run(arguments, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=err, check=False)  # noqa: S603
+            except OSError as error:
+                raise ExperimentError(f"{arguments[0]}: cannot be run ({error.strerror}). Install it.") from None
+            told, complained = (_written(file) for file in (out, err))
         if done.returncode:
-            raise ExperimentError(f"{' '.join(arguments)} failed:\n{(done.stderr or done.stdout).strip()}")
-        return done.stdout
+            raise ExperimentError(f"{' '.join(arguments)} failed:\n{(complained or told).strip()}")
+        return told
 
     return run
+
+
+def _written(file: BinaryIO) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")
 
 
 def require_committed(run: Run) -> None:
@@ -95,7 +109,7 @@ class Queue:
         DVC's worker may end with experiments left in the queue (iterative/dvc issues 8165 and 10562); then another is started. Raise
         ``ExperimentError`` where several in a row get nowhere.
         """
-        wanted, in_vain = set(names), 0
+        wanted, in_vain, patience = set(names), 0, 0
         before: dict[str, str] = {}
         while True:
             states, is_working = self._status()
@@ -103,14 +117,19 @@ class Queue:
             for name, state in sorted(now.items()):
                 if before.get(name) != state and state != "queued":
                     say(f"{name}: {state}")
-            in_vain = 0 if now != before else in_vain
+            if now != before:
+                in_vain = patience = 0
             before = now
             if not any(state in WAITING for state in now.values()):
                 return
-            if not is_working:
+            if is_working:
+                patience = 0
+            elif patience:
+                patience -= 1
+            else:
                 if in_vain == IDLE_STARTS:
                     raise ExperimentError("DVC's worker ends and leaves experiments in the queue. See .dvc/tmp/exps/celery/*.out.")
-                in_vain += 1
+                in_vain, patience = in_vain + 1, STARTING_LOOKS
                 self._dvc("queue", "start", "--jobs", str(jobs))
             self._wait(self._poll_s)
 

@@ -8,9 +8,10 @@ from itertools import islice
 from darts_core.components import image_space, rank_table
 from darts_core.config import Config
 from darts_core.data import Batches, Prepared
+from darts_core.engine.loop import DivergedError
 from darts_core.engine.rank_disorder import RankProbe, draw_distinct
 from darts_core.genotype import Genotype
-from darts_core.pipeline.short_training import trainer
+from darts_core.pipeline.short_training import ShortTraining
 from darts_core.runtime.checkpoint import Checkpoint
 from darts_core.runtime.seed import stream
 from darts_core.runtime.session import Session
@@ -46,9 +47,12 @@ def rank_probe(cfg: Config, prepared: Prepared, session: Session, *, checkpoint:
 
 
 def _trained(genotypes: list[Genotype], cfg: Config, prepared: Prepared, session: Session, checkpoint: Checkpoint | None) -> list[float]:
-    """Train each architecture by the search's recipe and sizes for ``search.rank_truth`` epochs; return their validation accuracies."""
+    """Train each architecture by the search's recipe and sizes for ``search.rank_truth`` epochs; return their validation accuracies.
+
+    What diverges has 0.
+    """
     assert isinstance(cfg.search.rank_truth, int)
-    train = trainer(
+    train = ShortTraining(
         cfg,
         prepared,
         session,
@@ -59,7 +63,12 @@ def _trained(genotypes: list[Genotype], cfg: Config, prepared: Prepared, session
     )
     accuracies = []
     for number, genotype in enumerate(genotypes):
-        accuracies.append(float(train(genotype, number).value("valid_acc", "last") or 0.0))
+        try:
+            accuracies.append(float(train(genotype, number).value("valid_acc", "last") or 0.0))
+        except DivergedError as error:
+            LOG.warning("search: rank_%d for the rank disorder comes last. %s", number, error)
+            accuracies.append(0.0)
+            continue
         LOG.info(
             "search: rank_%d of %d for the rank disorder has %.2f %% after %d epochs.",
             number,

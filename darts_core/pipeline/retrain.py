@@ -29,6 +29,8 @@ def run(stage: Stage) -> None:
     """Train every network of the line-up and save both its last and its best epoch."""
     cfg, session = stage.cfg, stage.session
     training, entrants = _training(cfg, session), _entrants(cfg)
+    if isinstance(training, ImageTraining):
+        training.remark()
     names = _longest_first(training, entrants)  # builds each once, so that one that cannot be built is known before any is trained
     is_apart = session.processes > 1 and len(entrants) > 1
     with _checkpoint(training, entrants) as checkpoint:
@@ -91,6 +93,7 @@ def _entrants(cfg: Config) -> list[Entrant]:
 
 def _checkpoint(training: Training, entrants: list[Entrant]) -> Checkpoint:
     depends = training.cfg.model_dump(mode="json", include=set(training.sections))
+    depends["retrain"].pop("backend", None)  # it changes numbers by rounding alone: a training goes on by another one, and notes both
     genotypes = {one.name: one.genotype.to_dict() for one in entrants if one.genotype is not None}
     depends |= {"content": training.content_hash, "genotypes": genotypes, **circumstances(training.session)}
     depends["files"] = hashes(named_files(training.cfg)["space"])

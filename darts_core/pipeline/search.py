@@ -18,14 +18,16 @@ from darts_core.data import Batches, Cycle, Prepared, PreparedText, check_column
 from darts_core.data.windows import Windows
 from darts_core.engine.alone import TrainAlone, search_alone, state_name
 from darts_core.engine.loop import Log, no_log
-from darts_core.engine.search import SearchData, SearchResult, search
+from darts_core.engine.search import SearchData, search
+from darts_core.engine.search_result import SearchResult
 from darts_core.methods import METHODS
 from darts_core.nets.baselines import BASELINES
 from darts_core.pipeline.named_files import hashes, named_files
 from darts_core.pipeline.places import PREPARED, SEARCH, write_json
 from darts_core.pipeline.rank_disorder import rank_probe
-from darts_core.pipeline.short_training import trainer
+from darts_core.pipeline.short_training import ShortTraining
 from darts_core.pipeline.stage import Stage, circumstances
+from darts_core.report.history import step_of
 from darts_core.report.search import draw_search, save_tables
 from darts_core.runtime.checkpoint import Checkpoint
 from darts_core.runtime.seed import seeded, stream
@@ -132,7 +134,7 @@ def _search_alone(
 
     @cache
     def train(epochs: int) -> TrainAlone:
-        return trainer(cfg, prepared, session, epochs=epochs, name=state_name, purpose="random search", checkpoint=checkpoint)
+        return ShortTraining(cfg, prepared, session, epochs=epochs, name=state_name, purpose="random search", checkpoint=checkpoint)
 
     return search_alone(
         method,
@@ -204,11 +206,12 @@ def _save(result: SearchResult, stage: Stage) -> None:
     watched = ("skip_share", f"parameterless_{main_cell(last)}", "collapsed", "rank_tau", "rank_rho", "train_ppl", "valid_ppl")
     alike = [key for key in last if key.startswith("entropy_") or key in watched]
     stage.metrics({**{key: last[name] for key, name in named.items() if name in last}, **{f"search_{key}": last[key] for key in alike}})
-    stage.epochs(result.costs, prefix="search", total="search_epochs_s")
+    step = step_of(last)
+    stage.epochs(result.costs, prefix="search", total="search_epochs_s", step=step)
     if result.selection is not None:
         stage.resources["search_selection_s"] = result.selection["epoch_s"]
     save_tables(result.history, result.alphas, result.costs, stage.reports, ranks=result.ranks)
-    draw_search(result.history, result.alphas, stage.reports, ranks=result.ranks, step="epoch" if result.alphas else "architecture")
+    draw_search(result.history, result.alphas, stage.reports, ranks=result.ranks)
 
 
 def _save_arch(content: dict[str, Any]) -> None:

@@ -53,16 +53,16 @@ class Stage:
         """Write ``metrics.json``: deterministic results alone, since later stages may depend on it."""
         write_json(self.reports / "metrics.json", values)
 
-    def epochs(self, costs: list[dict[str, float]], *, prefix: str, total: str) -> None:
+    def epochs(self, costs: list[dict[str, float]], *, prefix: str, total: str, step: str = "epoch") -> None:
         """Note of a training's epochs, also of those before an interruption: their seconds (``total``), ``<prefix>_epoch_s``, the median,
-        and ``<prefix>_data_percent``, the share of ``total`` that was spent on data.
+        and ``<prefix>_data_percent``, the share of ``total`` that was spent on data. ``step`` is what a row is of, if not an epoch.
         """
-        seconds = sorted(row["epoch_s"] for row in costs)
+        seconds = sorted(row[f"{step}_s"] for row in costs)
         if seconds:
-            waited = sum(row.get("data_percent", 0.0) * row["epoch_s"] for row in costs)
+            waited = sum(row.get("data_percent", 0.0) * row[f"{step}_s"] for row in costs)
             self.resources |= {
                 total: sum(seconds),
-                f"{prefix}_epoch_s": seconds[len(seconds) // 2],
+                f"{prefix}_{step}_s": seconds[len(seconds) // 2],
                 f"{prefix}_data_percent": waited / sum(seconds),
             }
 

@@ -39,7 +39,7 @@ def plot_curves(frame: pd.DataFrame, cell: str, path: str | Path) -> Path:
     dashes = palette.dashes(ops)
     with style.look():
         figure = style.new_figure(7.2, 4.1)
-        style.head(figure, f"{_title(cell)}: mean weight of each operation", note=f"mean over the edges of the {cell} cell")
+        style.head(figure, f"{_title(cell)}: mean weight of each operation", note="mean over the edges")
         axes = style.place(figure, left=0.75, top=0.85, width=4.95, height=2.7)
         ends = []
         for op in ops:

@@ -13,21 +13,30 @@ Dash = str | tuple[float, tuple[float, ...]]
 
 
 def draw_curve(
-    axes: Axes, epochs: pd.Series, values: pd.Series, *, label: str, colour: str, dash: Dash = "solid", width: float = 1.7
+    axes: Axes,
+    epochs: pd.Series,
+    values: pd.Series,
+    *,
+    label: str,
+    colour: str,
+    dash: Dash = "solid",
+    width: float = 1.7,
+    is_joined: bool = True,
 ) -> list[EndLabel]:
     """Draw ``values`` against ``epochs`` and return the label of the end; none where no value is finite.
 
     A point without finite neighbours gets a marker, since a line through it would be invisible; NaN and infinity are gaps.
+    Where they are not ``is_joined``, all are markers.
     """
     x, y = epochs.to_numpy(dtype=float), values.to_numpy(dtype=float)
     is_finite = np.isfinite(y)
     if not is_finite.any():
         return []
     y = np.where(is_finite, y, np.nan)
-    axes.plot(x, y, color=colour, linestyle=dash, linewidth=width)
+    axes.plot(x, y, color=colour, linestyle=dash if is_joined else "none", linewidth=width)
     before, after = np.r_[False, is_finite[:-1]], np.r_[is_finite[1:], False]
-    is_alone = is_finite & ~before & ~after
-    axes.plot(x[is_alone], y[is_alone], color=colour, linestyle="none", marker="o", markersize=4.5)
+    is_alone = is_finite & ~before & ~after if is_joined else is_finite
+    axes.plot(x[is_alone], y[is_alone], color=colour, linestyle="none", marker="o", markersize=4.5, clip_on=is_joined)
     last = int(np.flatnonzero(is_finite)[-1])
     return [EndLabel(float(x[last]), float(y[last]), label, colour)]
 

@@ -1,12 +1,12 @@
 """How training went: loss, accuracy and learning rate against the epoch, for one network or several over one another.
 
-A history is a table with the column ``epoch`` and any of train_loss, valid_loss, train_acc, valid_acc (percent), train_ppl,
-valid_ppl, lr.
+A history is a table with the column ``epoch``, or ``architecture`` where each row is of one that was trained alone, and any of
+train_loss, valid_loss, train_acc, valid_acc (percent), train_ppl, valid_ppl, lr.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,14 +24,22 @@ PANELS = (
     ("lr", "learning rate", "learning rate"),
 )
 SPLITS = (("train", palette.GREY), ("valid", palette.BLUE))
+STEPS = ("epoch", "architecture")
 
 
-def plot_history(history: pd.DataFrame, path: str | Path, *, title: str, step: str = "epoch") -> Path:
+def step_of(columns: Iterable[Hashable]) -> str:
+    """Return what a row of a history with these ``columns`` is of: ``epoch`` or ``architecture``."""
+    return next((step for step in STEPS if step in {*columns}), STEPS[0])
+
+
+def plot_history(history: pd.DataFrame, path: str | Path, *, title: str) -> Path:
     """Draw one panel each for loss, accuracy, perplexity and learning rate, as far as the table has them; return ``path``.
 
-    Training is grey, validation blue; the epoch, or other ``step``, of highest validation accuracy, or lowest perplexity, is ringed.
+    Training is grey, validation blue; the epoch, or architecture, of highest validation accuracy, or lowest perplexity, is ringed.
+    Architectures are points: nothing leads from one to the next.
     """
-    _check(history, title)
+    step = step_of(history)
+    _check(history, title, step)
     panels = [panel for panel in PANELS if _columns(history, panel[0])]
     if not panels:
         raise ValueError(f"{title}: a history with a loss, an accuracy or lr expected. Got the columns {list(history.columns)}.")
@@ -77,8 +85,8 @@ def plot_histories(histories: Mapping[str, pd.DataFrame], path: str | Path, *, t
         return style.save(figure, path)
 
 
-def _check(history: pd.DataFrame, title: str) -> None:
-    if "epoch" not in history or history.empty:
+def _check(history: pd.DataFrame, title: str, step: str) -> None:
+    if step not in history or history.empty:
         raise ValueError(
             f"{title}: a history with the column 'epoch' and at least one row expected. Got {len(history)} rows of {list(history)}."
         )
@@ -93,9 +101,9 @@ def _columns(history: pd.DataFrame, suffix: str) -> list[tuple[str, str, str]]:
 def _panel(axes: Axes, history: pd.DataFrame, suffix: str, unit: str, step: str) -> None:
     ends = []
     for column, label, colour in _columns(history, suffix):
-        ends += draw_curve(axes, history["epoch"], history[column], label=label, colour=colour)
+        ends += draw_curve(axes, history[step], history[column], label=label, colour=colour, is_joined=step == "epoch")
     axes.set(xlabel=step, ylabel=unit)
-    epoch_axis(axes, history["epoch"])
+    epoch_axis(axes, history[step])
     if suffix == "lr":
         axes.set_ylim(bottom=0)
         return
@@ -103,26 +111,30 @@ def _panel(axes: Axes, history: pd.DataFrame, suffix: str, unit: str, step: str)
         _end_at_100(axes)
     if suffix == "ppl":
         _logarithmic(axes)
-    best = _best(history, suffix)
+    best = _best(history, suffix, step)
     if best is not None:
-        axes.plot(*best, marker="o", markersize=7, markerfacecolor="none", markeredgecolor=palette.BLUE, markeredgewidth=1.5, clip_on=False)
+        size = 7 if step == "epoch" else 9.5  # around a line, or around a point
+        axes.plot(
+            *best, marker="o", markersize=size, markerfacecolor="none", markeredgecolor=palette.BLUE, markeredgewidth=1.5, clip_on=False
+        )
     style.end_labels(axes, ends)
 
 
-def _best(history: pd.DataFrame, suffix: str) -> tuple[float, float] | None:
+def _best(history: pd.DataFrame, suffix: str, step: str) -> tuple[float, float] | None:
     column = f"valid_{suffix}"
     if suffix not in ("acc", "ppl") or column not in history or not history[column].notna().any():
         return None
     values = history[column].to_numpy(dtype=float)
     row = int(np.nanargmax(values) if suffix == "acc" else np.nanargmin(values))
-    return float(history["epoch"].iloc[row]), float(history[column].iloc[row])
+    return float(history[step].iloc[row]), float(history[column].iloc[row])
 
 
 def _best_note(history: pd.DataFrame, step: str) -> str:
-    if (best := _best(history, "ppl")) is not None:
-        return f"lowest validation perplexity {best[1]:.2f} in {step} {best[0]:.0f}"
-    if (best := _best(history, "acc")) is not None:
-        return f"highest validation accuracy {best[1]:.2f} % in {step} {best[0]:.0f}"
+    place = "in epoch" if step == "epoch" else f"of {step}"
+    if (best := _best(history, "ppl", step)) is not None:
+        return f"lowest validation perplexity {best[1]:.2f} {place} {best[0]:.0f}"
+    if (best := _best(history, "acc", step)) is not None:
+        return f"highest validation accuracy {best[1]:.2f} % {place} {best[0]:.0f}"
     return ""
 
 

@@ -52,7 +52,9 @@ def summary(folder: Path, *, stage: str) -> dict[str, float]:
 
 
 def curves(folder: Path, *, stage: str, all_edges: bool) -> Iterator[Point]:
-    """Yield every per-epoch value in the CSV files of ``folder`` whose first column is ``epoch``.
+    """Yield every value in the CSV files of ``folder`` whose first column is ``epoch``, or in its place the ``architecture``'s number.
+
+    A table with both, such as rank_disorder.csv, is no curve.
 
     history.csv and epochs_resources.csv belong to the stage, alphas_<cell>.csv (a column an operation) to ``alpha_<cell>``,
     alphas.csv (epoch, cell, edge, op, weight) to each edge where ``all_edges``, any other file to the network of its name.
@@ -61,10 +63,10 @@ def curves(folder: Path, *, stage: str, all_edges: bool) -> Iterator[Point]:
         with path.open(encoding="utf-8", newline="") as file:
             rows = csv.DictReader(file)
             columns = list(rows.fieldnames or [])
-            if columns[:1] != ["epoch"]:
+            if columns[:1] not in (["epoch"], ["architecture"]) or {"epoch", "architecture"} <= {*columns}:
                 continue
             if "weight" not in columns:
-                yield from _wide(rows, path.stem, stage)
+                yield from _wide(rows, path.stem, stage, step_column=columns[0])
             elif all_edges:
                 for row in rows:
                     name = metric_name(f"alpha_{row['cell']}/edge {row['edge']}/{row['op']}", stage=stage)
@@ -86,11 +88,11 @@ def dataset(path: Path = REPORTS["prepare_data"][1][0]) -> dict[str, str] | None
     return {"name": str(spec["name"]), "digest": str(spec["content_hash"])[:MAX_DIGEST], "source": str(path.parent)}
 
 
-def _wide(rows: csv.DictReader[str], stem: str, stage: str) -> Iterator[Point]:
+def _wide(rows: csv.DictReader[str], stem: str, stage: str, *, step_column: str) -> Iterator[Point]:
     cell = re.fullmatch(r"alphas_(.+)", stem)
     network = "" if stem in ("history", "epochs_resources") else stem
     for row in rows:
-        step = int(float(row.pop("epoch")))
+        step = int(float(row.pop(step_column)))
         for column, text in row.items():
             value = _number(text)
             if value is not None:

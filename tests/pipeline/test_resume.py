@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -112,6 +113,23 @@ def test_a_killed_run_ends_like_an_uninterrupted_one(uninterrupted, tmp_path, pr
         "killed after its outputs were written, before DVC had them: nothing is trained again"
     )
     assert digest(tmp_path / "data/retrain") == before
+
+
+@pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="native needs a compiler")
+def test_another_retrain_backend_goes_on_where_the_first_one_was_and_both_are_noted(uninterrupted, tmp_path):
+    shutil.copytree(uninterrupted / "data", tmp_path / "data", ignore=shutil.ignore_patterns("retrain"))
+    params = PARAMS.replace("PROCESSES", "1")
+    (tmp_path / "params.yaml").write_text(params)
+    kill_after("retrain", tmp_path, line=r"^retrain searched  2/3 ")
+    (tmp_path / "params.yaml").write_text(params.replace("random_genotypes: 1}", "random_genotypes: 1, backend: native}"))
+    resumed = run("retrain", tmp_path)
+    assert "searched: goes on from epoch 2, which backend eager computed." in resumed
+    assert "retrain searched  1/3" not in resumed
+    computed = json.loads((tmp_path / "reports/retrain/provenance.json").read_text())["computed"]
+    assert computed["backend_searched"] == "eager, then native"
+    whole, own = (pd.read_csv(folder / "reports/retrain/history.csv") for folder in (uninterrupted, tmp_path))
+    assert whole["train_loss"][:2].equals(own["train_loss"][:2])
+    assert own["train_loss"][2] == pytest.approx(whole["train_loss"][2], rel=1e-3)
 
 
 def test_a_killed_language_model_ends_like_an_uninterrupted_one(tmp_path):

@@ -107,3 +107,13 @@ def test_a_string_of_nasbench201_is_a_genotype(tmp_path, capsys):
     path.write_text(path.read_text().replace("none~0|skip", "none~1|skip"))
     assert main(["check", str(path)]) != 0
     assert "group 2: the sources [0, 1] expected, in this order. Got [1, 1]" in capsys.readouterr().err
+
+
+def test_a_search_without_a_supernet_says_what_it_trains(params, capsys):
+    text = params.read_text().replace("name: darts\n  arch_gradient: first", "name: random_search")
+    params.write_text(text.replace("name: random_search", "name: random_search\n  shared_weights: false\n  samples: 20"))
+    assert main(["check"]) == 0
+    assert "; 20 architectures one by one, 7 epochs each, batches of 96\n" in capsys.readouterr().out
+    params.write_text(text.replace("name: random_search", "name: random_search\n  arch_gradient: null"))
+    assert main(["check"]) == 0
+    assert "random_search in darts_cnn (init_channels 8, layers 3, nodes 4); 7 epochs, batches of 96\n" in capsys.readouterr().out

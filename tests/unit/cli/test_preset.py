@@ -8,6 +8,7 @@ from darts_core.cli import main
 from darts_core.cli.preset import presets
 from darts_core.config import load
 from darts_core.genotype import published
+from darts_core.methods import METHODS
 
 PARAMS = Path("params.yaml")
 OWN = "# mine\ndata: {name: digits}\n"
@@ -79,6 +80,17 @@ def test_an_option_of_the_former_part_goes_with_a_word(capsys):
     text = edited(presets()["digits"].replace("  test_fraction:", "  root: x\n  test_fraction:"), [("data.name", "digits")])
     assert "root" not in text
     assert capsys.readouterr().out == "left out data.root: not an option of digits\n"
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_another_method_takes_nothing_that_was_meant_for_the_former_one(name, capsys):
+    more = ["search.epochs=60"] + (["method.channel_proportion=4", "method.warmup_epochs=2"] if name == "pc_darts" else [])
+    assert main(["preset", "digits", "--set", f"method.name={name}", *more]) == 0
+    left_out = "left out method.arch_gradient: meant for another method\n" in capsys.readouterr().out
+    assert left_out is (name != "darts")
+    method = load(PARAMS).method
+    assert method.options.get("arch_gradient") == ("first" if name == "darts" else None)
+    assert not more[1:] or (method.options["channel_proportion"], method.options["warmup_epochs"]) == (4, 2)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from darts_core.config import parse
 from darts_core.engine.lineup import Entrant, Saved, Sizes
 from darts_core.engine.truth import BenchmarkTable, Truth
 from darts_core.pipeline.evaluate import true_accuracies
-from darts_core.spaces.nasbench201 import from_string
+from darts_core.spaces.nasbench201 import NASBENCH201_PRIMITIVES, from_string
 
 HEADER = "index,arch,val_accuracy,test_accuracy\n"
 ONE, TWO = "|none~0|", "|skip_connect~0|"
@@ -67,20 +67,38 @@ def test_the_real_table():
 
 
 def config(**evaluate):
-    space = evaluate.pop("space", "nasbench201")
-    return parse(f"data: {{name: digits}}\nspace: {{name: {space}}}\nretrain: {{layers: 3, auxiliary: false}}\n").model_copy(
+    space, derive = evaluate.pop("space", "nasbench201"), evaluate.pop("derive", "search")
+    drawn = evaluate.pop("random_genotypes", 1)
+    retrain = f"retrain: {{layers: 3, auxiliary: false, random_genotypes: {drawn}}}\nderive: {{genotype: '{derive}'}}\n"
+    return parse(f"data: {{name: digits}}\nspace: {{name: {space}}}\n{retrain}").model_copy(
         update={"evaluate": parse("data: {name: digits}\n").evaluate.model_copy(update=evaluate)}
     )
 
 
 def test_params_are_checked_with_the_table(tmp_path):
-    write(tmp_path, f"{HEADER}0,{ONE},1.0,2.0\n")
-    assert cross_check(config(benchmark_table="table.csv"), folder=tmp_path) == []
+    two_nodes = "nasbench201, nodes: 2"
+    write(tmp_path, HEADER + "".join(f"0,|{op}~0|,1.0,2.0\n" for op in NASBENCH201_PRIMITIVES))
+    assert cross_check(config(benchmark_table="table.csv", space=two_nodes), folder=tmp_path) == []
     assert benchmark_table(config(benchmark_table=None)) is None
     [fault] = cross_check(config(benchmark_table="other.csv"), folder=tmp_path)
     assert "other.csv: cannot be read" in fault
     [fault] = cross_check(config(benchmark_table="table.csv", space="darts_cnn"), folder=tmp_path)
     assert fault.startswith("evaluate.benchmark_table must be null with space.name: darts_cnn")
+
+
+def test_a_table_of_other_architectures_is_told_before_the_search(tmp_path):
+    write(tmp_path, f"{HEADER}0,{ONE},1.0,2.0\n")
+    [fault] = cross_check(config(benchmark_table="table.csv"), folder=tmp_path)
+    assert re.search(
+        r"evaluate\.benchmark_table: .*table\.csv has no architecture '\|.*\|\+\|.*' among its 1\. Expected a table of this space", fault
+    )
+    two_nodes = "nasbench201, nodes: 2"
+    [fault] = cross_check(config(benchmark_table="table.csv", space=two_nodes), folder=tmp_path)
+    assert "among its 1." in fault
+    given = {"benchmark_table": "table.csv", "space": two_nodes, "derive": ONE}
+    assert cross_check(config(**given, random_genotypes=0), folder=tmp_path) == [], "the one that is asked about is there"
+    assert len(cross_check(config(**given, random_genotypes=1), folder=tmp_path)) == 1
+    assert len(cross_check(config(**{**given, "derive": TWO}, random_genotypes=0), folder=tmp_path)) == 1
 
 
 def test_the_searched_and_the_random_cells_are_looked_up(tmp_path):

@@ -2,7 +2,9 @@
 
 import json
 import re
+import sys
 
+import psutil
 import pytest
 
 from darts_core.cli.compare import compare
@@ -127,6 +129,37 @@ def test_interrupted_it_says_how_to_go_on(tmp_path, capsys):
 
     assert compare(experiments(), Queue(Played(), wait=interrupt), jobs=1, out=tmp_path) == 1
     assert "the same command follows them again" in capsys.readouterr().err
+
+
+def test_a_worker_that_takes_its_time_is_not_started_twice(tmp_path):
+    """Until it shows itself nothing says that it is there; a second one would run experiments beside it."""
+
+    class Slow(Played):
+        unseen = 0
+
+        def queue_start(self, arguments):
+            self.unseen = 5
+            return super().queue_start(arguments)
+
+        def queue_status(self, arguments):
+            if self.unseen:
+                self.unseen -= 1
+                left, self.left = self.left, 0
+                text = super().queue_status(arguments)
+                self.left = left
+                return text
+            return super().queue_status(arguments)
+
+    played = Slow(per_worker=99)
+    assert run(played, tmp_path) == 0
+    assert played.commands.count(["queue", "start", "--jobs", "1"]) == 1
+
+
+def test_a_command_that_leaves_a_worker_behind_is_not_waited_for_until_that_ends(tmp_path):
+    leave = "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(30)']).pid)"
+    worker = psutil.Process(int(command(tmp_path)([sys.executable, "-c", leave])))
+    assert worker.status() != psutil.STATUS_ZOMBIE, "it has ended"
+    worker.kill()
 
 
 def test_git_is_needed_and_changes_must_be_committed(tmp_path):

@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -14,15 +15,19 @@ from darts_core.config import Config, TextConfig
 from darts_core.data import open_prepared, open_text, prepare
 from darts_core.data.prepared import Prepared
 from darts_core.engine import training
+from darts_core.engine.loop import TrainingError
 from darts_core.engine.rank_disorder import draw_distinct
+from darts_core.engine.retrain import Trainer
 from darts_core.pipeline import search
-from darts_core.pipeline.short_training import trainer
+from darts_core.pipeline.short_training import ShortTraining
 from darts_core.pipeline.stage import Stage
+from darts_core.report.search import draw_search, save_tables
 from darts_core.runtime.checkpoint import Checkpoint
 from darts_core.runtime.seed import stream
 from darts_core.runtime.session import start
 from darts_core.spaces import SPACES
 from darts_core.spaces.space import CellSpace
+from darts_core.tracking import reports
 
 SIZES = {"init_channels": 4, "layers": 3, "nodes": 2, "search_space": str(Path(__file__).parents[2] / "contract" / "two_layers.json")}
 FOR_IMAGES = [name for name in SPACES if name != "darts_rnn"]
@@ -47,9 +52,9 @@ def prepared(tmp_path_factory):
     return open_prepared(folder / "prepared")
 
 
-def config(name="nasbench201", *, samples=4, search=None, **sections):
+def config(name="nasbench201", *, samples=4, train_epochs=2, halving=None, search=None, **sections):
     space = {"name": name, **{key: value for key, value in SIZES.items() if key in SPACES.options(name)}}
-    method = {"name": "random_search", "shared_weights": False, "samples": samples, "train_epochs": 2}
+    method = {"name": "random_search", "shared_weights": False, "samples": samples, "train_epochs": train_epochs, "halving": halving}
     recipe = {"batch_size": 6, "lr": 0.1, "epochs": 9, **(search or {})}
     runtime = {"num_threads": 1, "num_workers": 0, "progress": "off"}
     return Config.model_validate(
@@ -68,7 +73,7 @@ def without_time(rows):
 def test_it_takes_the_best_on_held_out_images_of_networks_that_were_each_trained_alone(prepared):
     cfg = config()
     found = run(cfg, prepared)
-    again = trainer(
+    again = ShortTraining(
         cfg, prepared, start(cfg.runtime, seed=0), epochs=2, name=str, purpose="random search", checkpoint=None
     )  # by themselves, in another order
     space = build_space(cfg)
@@ -84,14 +89,13 @@ def test_it_takes_the_best_on_held_out_images_of_networks_that_were_each_trained
 
 
 def test_halving_trains_the_best_of_a_round_anew_for_longer(prepared):
-    method = {"name": "random_search", "shared_weights": False, "samples": 9, "train_epochs": 1, "halving": 2}
-    cfg = config("darts_cnn", method=method)
+    cfg = config("darts_cnn", samples=9, train_epochs=1, halving=2)
     found = run(cfg, prepared)
     assert [row["trained_epochs"] for row in found.history] == [1] * 9 + [2] * 4 + [4] * 2
     drawn = draw_distinct(build_space(cfg), 9, generator=stream(cfg.seed, "random search"))
     running, before = drawn, 0
     for count, epochs in ((9, 1), (4, 2), (2, 4)):
-        again = trainer(cfg, prepared, start(cfg.runtime, seed=0), epochs=epochs, name=str, purpose="random search", checkpoint=None)
+        again = ShortTraining(cfg, prepared, start(cfg.runtime, seed=0), epochs=epochs, name=str, purpose="random search", checkpoint=None)
         rows = [again(genotype, before + place).history[-1] for place, genotype in enumerate(running)]
         assert [row["valid_loss"] for row in rows] == [row["valid_loss"] for row in found.history[before : before + count]]
         order = sorted(range(count), key=lambda place: (-rows[place]["valid_acc"], rows[place]["valid_loss"]))
@@ -102,8 +106,7 @@ def test_halving_trains_the_best_of_a_round_anew_for_longer(prepared):
 
 
 def test_a_kill_between_two_rounds_changes_nothing(prepared, tmp_path):
-    method = {"name": "random_search", "shared_weights": False, "samples": 4, "train_epochs": 1, "halving": 2}
-    cfg = config(method=method)
+    cfg = config(train_epochs=1, halving=2)
     whole = run(cfg, prepared)
 
     def log(metrics, number):
@@ -114,9 +117,7 @@ def test_a_kill_between_two_rounds_changes_nothing(prepared, tmp_path):
         with pytest.raises(Killed):
             run(cfg, prepared, checkpoint=checkpoint, log=log)
         resumed = run(cfg, prepared, checkpoint=checkpoint)
-    assert resumed.history == whole.history
-    assert resumed.genotype == whole.genotype
-    assert len(whole.history) == 6
+    assert (resumed.history, resumed.genotype, len(whole.history)) == (whole.history, whole.genotype, 6)
 
 
 def test_no_test_image_is_read_and_a_search_trains_on_its_share_alone(prepared, monkeypatch):
@@ -178,7 +179,7 @@ def test_after_a_kill_it_ends_like_an_uninterrupted_search(prepared, tmp_path, m
     assert without_time(resumed.costs) == without_time(whole.costs)
     assert resumed.costs[:2] == kept, "the seconds ahead of the kill count"
     if at == "within":
-        assert resumed.costs[2]["epoch_s"] > begun["costs"][0]["epoch_s"] > 0.0
+        assert resumed.costs[2]["architecture_s"] > begun["costs"][0]["epoch_s"] > 0.0
 
 
 def test_all_seconds_are_the_search_s_and_the_metrics_are_those_of_the_best(prepared, tmp_path, monkeypatch):
@@ -189,9 +190,18 @@ def test_all_seconds_are_the_search_s_and_the_metrics_are_those_of_the_best(prep
     stage = Stage(name="search", cfg=cfg, session=None, tracker=None, reports=tmp_path)
     monkeypatch.setattr(stage, "metrics", kept.update)
     search._save(found, stage)
-    assert stage.resources["search_epochs_s"] == sum(row["epoch_s"] for row in found.costs) > 0.0
+    assert stage.resources["search_epochs_s"] == sum(row["architecture_s"] for row in found.costs) > 0.0
+    assert "search_architecture_s" in stage.resources
+    assert "search_epoch_s" not in stage.resources
     assert kept["search_valid_acc"] == max(row["valid_acc"] for row in found.history)
     assert (tmp_path / "history.png").exists()
+    for name in ("history.csv", "epochs_resources.csv", "architectures/accuracy.csv"):
+        table = pd.read_csv(tmp_path / name)
+        assert list(table["architecture"]) == [1, 2, 3, 4]
+        assert "epoch" not in table
+    points = {(name, step) for name, _, step in reports.curves(tmp_path, stage="search", all_edges=False)}
+    assert {("search/valid_acc", number) for number in (1, 2, 3, 4)} < points
+    assert ("search/architecture_s", 4) in points
     op_EO, edge_E, content = search.read_arch()
     derived = build_method(cfg).derived(
         op_EO, primitives=content["primitives"], shape=build_space(cfg).shape, space=content["space"], edge_E=edge_E
@@ -199,8 +209,61 @@ def test_all_seconds_are_the_search_s_and_the_metrics_are_those_of_the_best(prep
     assert derived == found.genotype
 
 
+class Diverging:
+    """Training that yields no number: of the architectures in ``during`` in the steps, of those in ``after`` in validation."""
+
+    def __init__(self, monkeypatch, *, during=(), after=()):
+        self.build, self.monkeypatch, self.during, self.after = search.ShortTraining, monkeypatch, during, after
+        monkeypatch.setattr(search, "ShortTraining", self)
+
+    def __call__(self, *args, **options):
+        train = self.build(*args, **options)
+        step, assess = Trainer.step, Trainer.assess
+
+        def one(genotype, number):
+            with self.monkeypatch.context() as patch:
+                if number in self.during:
+                    patch.setattr(Trainer, "step", lambda own, *batch: (torch.tensor(float("nan")), step(own, *batch)[1]))
+                if number in self.after:
+                    patch.setattr(Trainer, "assess", lambda own, batches: {**assess(own, batches), "valid_loss": float("inf")})
+                return train(genotype, number)
+
+        return one
+
+
+def test_an_architecture_that_diverges_comes_last_and_the_search_goes_on(prepared, tmp_path, monkeypatch, caplog):
+    cfg, logged = config(), {}
+    whole = run(cfg, prepared)
+    other, *_, best = sorted(range(4), key=lambda number: whole.history[number]["valid_acc"])
+    Diverging(monkeypatch, during=[best], after=[other])
+    with Checkpoint("search", {}, root=tmp_path) as checkpoint:
+        found = run(cfg, prepared, checkpoint=checkpoint, log=lambda metrics, number: logged.update({number - 1: metrics}))
+        assert [path.stem for path in checkpoint.folder.glob("*.pt")] == ["search"]
+        assert run(cfg, prepared, checkpoint=checkpoint).history == found.history
+    assert found.chosen == max(
+        set(range(4)) - {best, other}, key=lambda number: (whole.history[number]["valid_acc"], -whole.history[number]["valid_loss"])
+    )
+    for number in range(4):
+        row = found.history[number]
+        assert row["diverged"] == (number in (best, other))
+        assert ("valid_loss" in row) is not bool(row["diverged"])
+        assert found.costs[number]["architecture_s"] > 0.0, "the seconds are spent all the same"
+        assert all(np.isfinite(value) for value in logged[number].values())
+    assert f"architecture {best + 1} comes last. The loss of epoch 1 is nan: the training diverged." in caplog.text
+    assert f"architecture {other + 1} comes last. Its validation loss is inf" in caplog.text
+    save_tables(found.history, [], found.costs, tmp_path)
+    draw_search(found.history, [], tmp_path)
+    assert (tmp_path / "history.png").exists()
+
+
+def test_where_all_diverge_the_search_has_found_nothing(prepared, monkeypatch):
+    Diverging(monkeypatch, during=[0, 2], after=[1, 3])
+    with pytest.raises(TrainingError, match=r"of all 4 architectures diverged\. Lower search\.lr"):
+        run(config(), prepared)
+
+
 def test_a_space_with_fewer_architectures_is_told_before_anything_is_trained(prepared, monkeypatch):
-    monkeypatch.setattr(search, "trainer", lambda *args, **options: pytest.fail("trained"))
+    monkeypatch.setattr(search, "ShortTraining", lambda *args, **options: pytest.fail("trained"))
     cfg = config(samples=6)
     with pytest.raises(ValueError, match=r"method\.samples: 6 different architectures expected in the space 'nasbench201'\. Found 5\."):
         run(cfg, prepared)

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from darts_core.config import Config
 from darts_core.data import open_prepared, prepare
+from darts_core.engine.retrain import Trainer
 from darts_core.pipeline import rank_disorder
 from darts_core.runtime.checkpoint import Checkpoint
 from darts_core.runtime.session import start
@@ -54,3 +56,23 @@ def test_training_tells_them_and_goes_on_where_it_ended(prepared, tmp_path):
         assert probe(cfg, prepared, checkpoint=checkpoint).own_accs == found.own_accs
     assert all(0.0 <= accuracy <= 100.0 for accuracy in found.own_accs)
     assert max(found.own_accs) > 60.0
+
+
+def test_what_diverges_comes_last_and_the_others_are_asked_all_the_same(prepared, monkeypatch, caplog):
+    cfg = config(search={"batch_size": 4, "lr": 0.1, "rank_samples": 5, "rank_truth": 2})
+    expected, build = probe(cfg, prepared).own_accs, rank_disorder.ShortTraining
+
+    def trainer(*args, **options):
+        train, step = build(*args, **options), Trainer.step
+
+        def one(genotype, number):
+            with monkeypatch.context() as patch:
+                if number == 2:
+                    patch.setattr(Trainer, "step", lambda own, *batch: (torch.tensor(float("nan")), step(own, *batch)[1]))
+                return train(genotype, number)
+
+        return one
+
+    monkeypatch.setattr(rank_disorder, "ShortTraining", trainer)
+    assert probe(cfg, prepared).own_accs == [*expected[:2], 0.0, *expected[3:]]
+    assert "rank_2 for the rank disorder comes last. The loss of epoch 1 is nan" in caplog.text

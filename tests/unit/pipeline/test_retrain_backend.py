@@ -41,9 +41,14 @@ def test_a_trained_network_is_not_prepared_again(prepare):
     assert prepare("eager", {"epoch": 3}) == ("native", 2)
 
 
-def test_epochs_of_two_backends_are_told(prepare):
+def test_epochs_of_two_backends_are_told(prepare, caplog):
+    caplog.set_level("INFO")
     prepare("native")
+    assert "goes on" not in caplog.text
     assert prepare("eager", {"epoch": 1}) == ("native, then eager", 2)
+    assert "searched: goes on from epoch 1, which backend native computed." in caplog.text
+    assert prepare("compiled", {"epoch": 3}) == ("native, then eager", 2)
+    assert "searched: is trained already, by backend eager." in caplog.text
 
 
 def test_without_an_epoch_only_the_last_counts(prepare):

@@ -99,3 +99,16 @@ def test_no_value_at_all_is_an_error(tmp_path):
 def test_the_files_are_written(tmp_path, png_size):
     assert min(png_size(plot_history(history(), tmp_path / "new" / "history.png", title="Search"))) > 500
     assert min(png_size(plot_histories({"searched": history()}, tmp_path / "networks.png", title="Search"))) > 500
+
+
+def test_architectures_are_whole_points_and_no_line(tmp_path, figures, is_readable):
+    frame = history(5).drop(columns=["lr"]).rename(columns={"epoch": "architecture"})
+    frame.loc[1, ["train_loss", "train_acc", "valid_loss", "valid_acc"]] = math.nan  # one that diverged
+    plot_history(frame, tmp_path / "curves.png", title="Search")
+    assert [axes.get_xlabel() for axes in figures[0].axes] == ["architecture"] * 2
+    assert f"highest validation accuracy {frame['valid_acc'].max():.2f} % of architecture 5" in is_readable()
+    lines = figures[0].axes[0].lines
+    assert [line.get_linestyle() for line in lines if len(line.get_xdata()) > 2] == ["None"] * 4, "the points, and nothing between them"
+    markers = [line for line in lines if line.get_marker() == "o"]
+    assert [line.get_xdata().tolist() for line in markers] == [[1.0, 3.0, 4.0, 5.0]] * 2
+    assert not any(line.get_clip_on() for line in markers), "the first and the last stand on the frame"

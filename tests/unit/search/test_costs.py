@@ -108,4 +108,9 @@ def test_settings_that_do_not_fit_are_refused(net):
     method = METHODS.build("proxyless", {"latency_ms": {"skip_conect": 1.0, "sep_conv_3x3": 2.0}})
     with pytest.raises(ValueError, match=r"method\.latency_ms: .* Missing: skip_connect; unknown: skip_conect; negative: -\."):
         method.penalties[0](net, 0.0)
-    assert METHODS.build("proxyless", {"latency_ms": MS, "latency_target_ms": 4.0}).penalties[0](net, 0.0).item() > 0.0
+    once, thrice = (
+        METHODS.build("proxyless", {"latency_ms": MS, "latency_target_ms": 4.0, "latency_scale": scale}).penalties[0](net, 0.0).item()
+        for scale in (1.0, 3.0)
+    )
+    assert thrice == pytest.approx(3.0 * once)
+    assert once > 0.0

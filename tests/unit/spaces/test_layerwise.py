@@ -111,6 +111,10 @@ def test_what_retraining_cannot_have(space, change, message):
         ("{", "search_space.json: not JSON"),
         (edited(schema_version=2), "search_space.json: schema_version 1 expected. Got 2."),
         ({"schema_version": 1, "layers": []}, "search_space.json: missing ['init_channels']."),
+        (
+            {"schema_version": 1, "init_channels": 4, "layer": [{"channels": 4}]},
+            "search_space.json: missing ['layers']. Unknown: 'layer' (did you mean 'layers'?).",
+        ),
         (edited(layer=[]), "unknown key 'layer' (did you mean 'layers'?)"),
         (edited(layers=[]), "layers must be a list with at least one layer. Got []."),
         (edited(layers=[{"channels": 0}]), "layers[0].channels: a whole number of at least 1 expected. Got 0."),
