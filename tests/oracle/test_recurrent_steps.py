@@ -50,8 +50,9 @@ def one_pass(backend, *, options=None, is_training=True):
     supernet.train(is_training)
     inputs, targets = window(1)
     inputs.state_SBD.requires_grad_()
-    logits, penalty = supernet.regularised(inputs)
-    (supernet.loss(logits, targets) + penalty).backward()
+    logits = supernet(inputs)  # which draws the masks of both passes
+    scores, penalty = supernet.regularised(inputs)
+    (supernet.loss(scores, targets) + penalty).backward()
     return {
         "logits": logits.detach(),
         "state": inputs.next_state,
