@@ -12,13 +12,12 @@ import argparse
 import json
 import statistics
 import sys
-import time
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchmarks.machine import facts, one_core, peak_gflops
+from benchmarks.machine import CLOCKS, facts, one_core, peak_gflops
 from benchmarks.supernets import CPU, ORDERS
 from darts_core.config import SearchConfig
 from darts_core.data.windows import Window
@@ -56,17 +55,18 @@ def backends() -> list[str]:
 
 def measure(options: argparse.Namespace, *, order: str, gflops: list[float]) -> list[dict[str, Any]]:
     """Return a row a backend."""
+    now = CLOCKS[options.clock]
     contenders = {backend: build(backend, options, order=order) for backend in options.backend or backends()}
     seconds: dict[str, list[float]] = {backend: [] for backend in contenders}
     for taken in range(options.rounds + 1):  # the first warms up
-        gflops.append(peak_gflops())
+        gflops.append(peak_gflops(options.clock))
         for backend, steps in contenders.items():
             train, valid = window(options, 2 * taken), window(options, 2 * taken + 1)
-            start = time.perf_counter()
+            start = now()
             steps.arch_step(train=train, valid=valid, lr=LR)
             steps.weight_step(train, lr=LR)
             if taken:
-                seconds[backend].append(time.perf_counter() - start)
+                seconds[backend].append(now() - start)
     forward = next(iter(contenders.values())).supernet.count_macs((options.batch, options.bptt))
     work = ARCH_GRADIENTS.build(ORDERS[order]).operations * forward / 1e9
     return [
@@ -90,14 +90,15 @@ def main(arguments: list[str]) -> None:
     for name, value in (("hidden", 300), ("nodes", 8), ("bptt", 35), ("batch", 64), ("words", 10_000), ("rounds", 5)):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--core", type=int, help="the core to run on; the last one otherwise")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="own: seconds of this process alone")
     options = parser.parse_args(arguments)
     core = one_core(options.core)
     gflops: list[float] = []
     rows = [row for order in options.order for row in measure(options, order=order, gflops=gflops)]
     if options.json:
-        sys.stdout.write(json.dumps({"machine": facts(core, gflops), "rows": rows}, indent=1) + "\n")
+        sys.stdout.write(json.dumps({"machine": facts(core, gflops, clock=options.clock), "rows": rows}, indent=1) + "\n")
         return
-    sys.stdout.write(f"{facts(core, gflops)}\n")
+    sys.stdout.write(f"{facts(core, gflops, clock=options.clock)}\n")
     for row in rows:
         sys.stdout.write(
             f"{row['order']:6} {row['backend']:10}{row['seconds']:8.3f} s {row['ratio']:6.2f}x {100 * row['fma_share']:5.1f} %\n"

@@ -113,7 +113,22 @@ def _check_phases(cfg: Config, *, folder: Path) -> None:
             for number, phase in enumerate(method.phases):
                 own = "method.channel_proportion" if phase.channel_proportion is None else "method.channel_proportions"
                 check_width(channels, method.proportion(number), key=own)
+    elif not suits(cfg.method.name, space):
+        works = ", ".join(name for name in METHODS.names() if suits(name, space))
+        raise ValueError(
+            f"method.name: {cfg.method.name} does not work with space.name: {cfg.space.name}: it needs what only networks for images "
+            f"have. Expected one of: {works}."
+        )
     check_space(method, space)
+
+
+def suits(name: str, space: Space) -> bool:
+    """Whether the method called ``name`` works in ``space`` as its recipe has it."""
+    try:
+        check_space(METHODS.build(name, {}), space)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_memory(cfg: Config) -> None:

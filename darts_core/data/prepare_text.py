@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from darts_core.data.dataset import PARTS
 from darts_core.data.text import CollectedText, Document, TextSource
 from darts_core.data.text_spec import TextSpec
-from darts_core.data.vocabulary import END, UNKNOWN, Vocabulary
+from darts_core.data.vocabulary import END, UNKNOWN, Vocabulary, is_spaceless
 
 log = logging.getLogger(__name__)
 FOLDERS = {"trainval": ("train", "valid"), "test": ("test",)}
@@ -32,6 +32,12 @@ def write_text(partial: Path, source: TextSource, *, name: str, valid_fraction: 
     divided = divide(collected, valid_fraction=valid_fraction)
     tokens = {part: [token for lines in divided[part] for line in lines for token in source.tokenise(line)] for part in PARTS}
     _check(tokens, collected, valid_fraction=valid_fraction)
+    if source.unit == "word" and is_spaceless(tokens["train"]):
+        log.warning(
+            "%s: a script without spaces between words (Thai, Lao, Burmese or Khmer): a whole clause counts as one word, "
+            "and most are <unk>. Set data.unit: character, or put spaces between the words.",
+            collected.source,
+        )
     vocabulary = Vocabulary.of(tokens["train"], size=source.vocabulary_size, min_count=source.min_count)
     if set(vocabulary.tokens) <= {UNKNOWN, *source.tokenise("")}:
         raise ValueError(
@@ -100,10 +106,11 @@ def _check(tokens: Mapping[str, Sequence[str]], collected: CollectedText, *, val
 
 
 def _characters(tokens: Sequence[str], *, has_spaces: bool) -> int:
-    """Count the characters; the end of a line, and the space after a word, are one each."""
+    """Count the characters; a word has a space or the end of its line behind it, and an empty line has its end."""
     if not has_spaces:
         return len(tokens)
-    return sum(1 if token == END else len(token) + 1 for token in tokens)
+    before = (END, *tokens[:-1])
+    return sum(int(last == END) if token == END else len(token) + 1 for last, token in zip(before, tokens))
 
 
 def _hash(numbers: Mapping[str, NDArray[np.int32]], vocabulary: Vocabulary) -> str:

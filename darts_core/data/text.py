@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from darts_core.data.vocabulary import Unit
 
 Document: TypeAlias = Sequence[str]  # its lines, without their ends
 Tokenise: TypeAlias = Callable[[str], list[str]]
+# Those of utf-32 first: one begins like utf-16's.
+_MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,17 +60,18 @@ def read_lines(path: Path, *, encoding: str, key: str = "data.root") -> list[str
         data = path.read_bytes()
     except OSError as error:
         raise ValueError(f"{key}: {path} cannot be read ({error.strerror or error}). Give a text file, or a folder of them.") from None
+    own = next((name for mark, name in _MARKS.items() if data.startswith(mark)), None)
+    hint = "" if own is None else f" Its first bytes are the mark of {own}: set data.encoding: {own}, or save it as utf-8."
     try:
         text = data.decode(encoding)
     except LookupError:
         raise ValueError(f"data.encoding: no encoding is called '{encoding}'. Expected one that Python knows, such as utf-8.") from None
     except UnicodeDecodeError as error:
         kind = "binary, or not" if b"\0" in data[:4096] else "not"
-        raise ValueError(
-            f"{key}: {path} is {kind} {encoding} text (byte {error.start}). Save it as {encoding}, or set data.encoding."
-        ) from None
+        advice = hint or f" Save it as {encoding}, or set data.encoding."
+        raise ValueError(f"{key}: {path} is {kind} {encoding} text (byte {error.start}).{advice}") from None
     if "\0" in text:
-        raise ValueError(f"{key}: {path} is binary (it holds zero bytes). Expected plain text.")
+        raise ValueError(f"{key}: {path} is binary (it holds zero bytes). Expected plain text.{hint}")
     lines = [line.strip() for line in text.removeprefix("\ufeff").splitlines()]
     lines = [line for line in lines if line]
     if not lines:

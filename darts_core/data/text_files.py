@@ -25,9 +25,9 @@ def text(
 ) -> TextSource:
     """Your own text: ``root`` is a file, or a folder with train, valid and test files (valid and test may be missing).
 
-    A line ends a sentence. Of a single file the last ``test_fraction`` of the lines is the test text and ``data.valid_fraction``
-    before it the validation text. A token (``unit``: word or character) that the training text has fewer than ``min_count`` times,
-    or that is not one of its ``vocabulary_size`` most frequent, becomes ``<unk>``.
+    A line ends a sentence, and so does ``<eos>`` among words. Of a single file the last ``test_fraction`` of the lines is the test
+    text and ``data.valid_fraction`` before it the validation text. A token (``unit``: word or character) that the training text has
+    fewer than ``min_count`` times, or that is not one of its ``vocabulary_size`` most frequent, becomes ``<unk>``.
     """
     check_fraction(test_fraction, key="data.test_fraction")
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -18,23 +19,46 @@ Unit = Literal["word", "character"]
 UNKNOWN = "<unk>"
 END = "<eos>"
 SCHEMA_VERSION = 1
-# A marker such as <unk>, a word with its apostrophes, a mark of punctuation.
-_WORD = re.compile(r"<\w+>|\w+(?:['’]\w+)*|[^\w\s]")
+_ASCII_WORD = re.compile(r"<\w+>|\w+(?:'\w+)*|[^\w\s]")
+_MARK_PLANES = (range(0x300, 0x20000), range(0xE0000, 0xE0200))  # where Unicode has combining marks
+_CJK = "\u3005-\u3007\u3041-\u309f\u30a1-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U000323af"
+_SPACELESS = re.compile("[\u0e01-\u0eff\u1000-\u109f\u1780-\u17ff]")  # Thai, Lao, Burmese, Khmer
+SPACELESS_SHARE = 0.1
+
+
+@cache
+def _word() -> re.Pattern[str]:
+    """A marker such as <unk>; a Chinese or Japanese character; a word with its combining marks and apostrophes; a mark of punctuation."""
+    marks = "".join(chr(code) for plane in _MARK_PLANES for code in plane if unicodedata.category(chr(code)).startswith("M"))
+    word = rf"(?:[^\W{_CJK}]+[{marks}\u200c\u200d]*)+"
+    return re.compile(rf"<\w+>|[{_CJK}][{marks}]*|{word}(?:['’]{word})*|[^\w\s][{marks}]*")
 
 
 def words(line: str) -> list[str]:
-    """Return the words and marks of punctuation of a line of plain text, and ``<eos>``."""
-    return [*_WORD.findall(line), END]
+    """Return the words and marks of punctuation of a line of plain text, and ``<eos>``; one that ends the line already is that one.
+
+    A combining mark belongs to what it is written on. Chinese and Japanese have no spaces: there each character is a word.
+    """
+    return _ended((_ASCII_WORD if line.isascii() else _word()).findall(line))
 
 
 def separated_words(line: str) -> list[str]:
-    """Return what spaces separate in a line, and ``<eos>``: for texts that come as tokens."""
-    return [*line.split(), END]
+    """Return what spaces separate in a line, and ``<eos>``, as :func:`words`: for texts that come as tokens."""
+    return _ended(line.split())
 
 
 def characters(line: str) -> list[str]:
     """Return the characters of a line and its end."""
     return [*line, "\n"]
+
+
+def is_spaceless(tokens: Sequence[str]) -> bool:
+    """Whether more than ``SPACELESS_SHARE`` of ``tokens`` are of scripts that put no spaces between words: each is a whole clause."""
+    return sum(_SPACELESS.match(token) is not None for token in tokens) > SPACELESS_SHARE * len(tokens)
+
+
+def _ended(tokens: list[str]) -> list[str]:
+    return tokens if tokens[-1:] == [END] else [*tokens, END]
 
 
 @dataclass(frozen=True)

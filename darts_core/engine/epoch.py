@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from darts_core.engine.loop import Batch
-from darts_core.metrics import RunningMean, top_k_accuracy
+from darts_core.metrics import RunningMean
 from darts_core.search.steps import Bilevel
 
 
@@ -19,6 +19,6 @@ def train_epoch(bilevel: Bilevel, batches: Iterable[Batch], valid: Iterator[Batc
             arch_loss.update(bilevel.arch_step(train=train, valid=held_out, lr=lr), len(held_out[1]))
         taken = bilevel.weight_step(train, lr=lr)
         train_loss.update(taken.loss, len(train[1]))
-        train_acc.update(top_k_accuracy(taken.logits, train[1]), len(train[1]))
+        train_acc.update(taken.accuracy(), len(train[1]))
     row = {"train_loss": train_loss.value, "train_acc": train_acc.value}
     return row if is_still else {**row, "arch_loss": arch_loss.value}

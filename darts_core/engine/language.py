@@ -76,7 +76,7 @@ class LanguageTrainer:
         out = self.network(window.tokens_TB, state_SBD)
         window.next_state = out.state_SBD.detach()
         loss = F.cross_entropy(out.logits_NV, target_N)
-        total = loss + activation_penalty(out, activation=cfg.activation_penalty, slowness=cfg.slowness_penalty)
+        total = loss + activation_penalty(out.raw_TBD, out.dropped_TBD, activation=cfg.activation_penalty, slowness=cfg.slowness_penalty)
         self.optimizer.zero_grad()
         total.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, cfg.grad_clip or float("inf"))

@@ -11,6 +11,7 @@ from darts_core.metrics.intervals import Interval
 
 Sums = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
+NUMBERS_AT_ONCE = 1 << 22  # of draws: 64 MB, with their copy as floats
 
 
 def perplexity(nll: float) -> float:
@@ -27,8 +28,7 @@ def bootstrap_perplexity(
     the errors at neighbouring tokens depend on one another. Raise ``ValueError`` where there is no window.
     """
     _check(nll_W, count_W)
-    times_SW = _draw(len(nll_W), generator, num_samples)
-    return _interval(np.exp((times_SW @ nll_W) / (times_SW @ count_W)), level)
+    return _interval(_resampled(nll_W, count_W, generator, num_samples), level)
 
 
 def bootstrap_perplexity_ratio(
@@ -41,13 +41,19 @@ def bootstrap_perplexity_ratio(
     """
     _check(nll_W, count_W)
     _check(other_nll_W, count_W)
-    times_SW = _draw(len(nll_W), generator, num_samples)
-    return _interval(np.exp((times_SW @ (nll_W - other_nll_W)) / (times_SW @ count_W)), level)
+    return _interval(_resampled(nll_W - other_nll_W, count_W, generator, num_samples), level)
 
 
-def _draw(windows: int, generator: np.random.Generator, num_samples: int) -> Sums:
-    """How often each window is drawn, for each sample."""
-    return generator.multinomial(windows, np.full(windows, 1.0 / windows), size=num_samples).astype(np.float64)
+def _resampled(nll_W: Sums, count_W: Counts, generator: np.random.Generator, num_samples: int) -> Sums:
+    """Return exp(sum of nats by sum of tokens) of each sample of as many windows; a few samples at a time, as memory holds them."""
+    windows = len(nll_W)
+    at_once = max(1, NUMBERS_AT_ONCE // windows)
+    found = []
+    for first in range(0, num_samples, at_once):
+        size = min(at_once, num_samples - first)
+        times_SW = generator.multinomial(windows, np.full(windows, 1.0 / windows), size=size).astype(np.float64)
+        found.append(np.exp((times_SW @ nll_W) / (times_SW @ count_W)))
+    return np.concatenate(found)
 
 
 def _interval(samples: Sums, level: float) -> Interval:

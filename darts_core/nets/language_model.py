@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import torch
@@ -12,9 +11,6 @@ from torch import Tensor, nn
 from darts_core.nets.dropout import Dropout, Masks, Noise, masked
 
 EMBEDDING_SCALE = 0.1  # quark0/darts, rnn/model.py: uniform in [-0.1, 0.1]; the decoder's bias starts at 0
-
-Linear = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Inputs (N, D), weights (V, D), bias (V,) -> outputs (N, V)."""
 
 
 class Core(Protocol):
@@ -77,21 +73,21 @@ class LanguageModel(nn.Module):
             x_TBD = x_TBD * masks.words_V1[tokens_TB]
         return masked(x_TBD, masks.inputs_BD)
 
-    def decoded(self, raw_TBD: Tensor, state_SBD: Tensor, masks: Masks, *, linear: Linear = F.linear) -> LanguageOutput:
-        """Return everything that follows from the core's outputs; ``linear`` computes the decoder."""
+    def decoded(self, raw_TBD: Tensor, state_SBD: Tensor, masks: Masks) -> LanguageOutput:
+        """Return everything that follows from the core's outputs."""
         dropped_TBD = masked(raw_TBD, masks.outputs_BD)
-        logits_NV = linear(dropped_TBD.flatten(0, 1), self.embedding.weight, self.bias)
+        logits_NV = F.linear(dropped_TBD.flatten(0, 1), self.embedding.weight, self.bias)
         return LanguageOutput(logits_NV, state_SBD, raw_TBD, dropped_TBD)
 
 
-def activation_penalty(out: LanguageOutput, *, activation: float, slowness: float) -> Tensor:
+def activation_penalty(raw_TBD: Tensor, dropped_TBD: Tensor, *, activation: float, slowness: float) -> Tensor:
     """Return ``activation * mean(dropped^2) + slowness * mean((raw[t + 1] - raw[t])^2)`` (arXiv:1708.01009), a scalar.
 
-    A window of one token has no difference in time, and so no slowness.
+    They are a core's outputs before and after dropout. A window of one token has no difference in time, and so no slowness.
     """
-    penalty = out.raw_TBD.new_zeros(())
+    penalty = raw_TBD.new_zeros(())
     if activation:
-        penalty = penalty + activation * out.dropped_TBD.square().mean()
-    if slowness and len(out.raw_TBD) > 1:
-        penalty = penalty + slowness * out.raw_TBD.diff(dim=0).square().mean()
+        penalty = penalty + activation * dropped_TBD.square().mean()
+    if slowness and len(raw_TBD) > 1:
+        penalty = penalty + slowness * raw_TBD.diff(dim=0).square().mean()
     return penalty

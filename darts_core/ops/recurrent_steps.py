@@ -51,7 +51,10 @@ def through_norm(grad_BD: Tensor, xhat_BD: Tensor, rstd_D: Tensor, *, is_fixed: 
 
 
 def _tanh_of(a: Tensor) -> Tensor:
-    """Return tanh(h) from a = sigmoid(h)."""
+    """Return tanh(h) from a = sigmoid(h).
+
+    Its error is that of rounding a, even where tanh(h) is far smaller: what is added to it, a normalised state behind a gate, is not.
+    """
     q = torch.addcmul(a, a, a, value=-1)
     return a.mul(2).sub_(1).div_(q.mul_(-2).add_(1))
 

@@ -10,6 +10,7 @@ from darts_core.config import Config, TextConfig
 from darts_core.data import DATASETS
 from darts_core.data.text_files import part_files
 from darts_core.search.curvature import CurvatureRise
+from darts_core.search.select import TrainedAlone
 
 
 def without_effect(cfg: Config, *, folder: Path = Path()) -> list[str]:
@@ -18,7 +19,7 @@ def without_effect(cfg: Config, *, folder: Path = Path()) -> list[str]:
     As far as ``params.yaml`` alone can tell, and the names of a text's files; ``folder`` is that of ``params.yaml``.
     """
     if isinstance(cfg, TextConfig):
-        return [*_text(cfg), *_text_parts(cfg, folder), *_curvature(cfg), *_derivation(cfg), *_progress(cfg)]
+        return [*_text(cfg), *_text_alone(cfg), *_text_parts(cfg, folder), *_curvature(cfg), *_derivation(cfg), *_progress(cfg)]
     return [*_augmentation(cfg), *_data(cfg), *_curvature(cfg), *_derivation(cfg), *_evaluation(cfg), *_progress(cfg)]
 
 
@@ -29,6 +30,18 @@ def _text(cfg: TextConfig) -> Iterator[str]:
         yield f"retrain.nonmono: {cfg.retrain.nonmono} has no effect: retrain.epochs is {cfg.retrain.epochs}, so nothing is averaged."
     if cfg.runtime.num_workers and "num_workers" in cfg.runtime.model_fields_set:
         yield f"runtime.num_workers: {cfg.runtime.num_workers} has no effect: a text needs no decoding. Set it to 0."
+
+
+def _text_alone(cfg: TextConfig) -> Iterator[str]:
+    if cfg.derive.genotype != "search" or not isinstance(build_method(cfg).select, TrainedAlone):
+        return
+    for key, same in (("momentum", 0.0), ("lr_min", cfg.search.lr)):  # what its training does anyway
+        value, usual = getattr(cfg.search, key), type(cfg.search).model_fields[key].default
+        if value not in (usual, same):
+            yield (
+                f"search.{key}: {value:g} has no effect: {cfg.method.name} trains each text model alone, by plain SGD whose learning rate "
+                f"stays at search.lr. Set it to {same:g}."
+            )
 
 
 def _text_parts(cfg: TextConfig, folder: Path) -> Iterator[str]:

@@ -44,6 +44,8 @@ log = logging.getLogger(__name__)
 def run(stage: Stage) -> None:
     """Search a cell, or, where ``derive.genotype`` names another one, leave word that none was needed."""
     if stage.cfg.derive.genotype != "search":
+        if isinstance(stage.cfg, TextConfig):
+            _check_training(stage.cfg, open_text(PREPARED))
         log.info("search: skipped, derive.genotype is %s.", stage.cfg.derive.genotype)
         shutil.rmtree(SEARCH, ignore_errors=True)
         _save_arch({"searched": False})

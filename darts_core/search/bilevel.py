@@ -23,7 +23,8 @@ from darts_core.supernet.supernet import Supernet
 
 Batch = tuple[Any, Tensor]
 """What the supernet reads, images or a window of a text, and its targets."""
-Loss = Callable[[Tensor, Tensor], Tensor]
+Loss = Callable[[Any, Tensor], Tensor]
+"""What :meth:`Supernet.scores` returns, and targets -> a scalar."""
 T = TypeVar("T")
 
 
@@ -65,7 +66,7 @@ class FirstOrder:
         """Set the alphas' gradients; return the validation loss."""
         alphas = supernet.arch_parameters()
         with frozen(supernet.weights().values()):
-            value = loss(supernet(valid[0]), valid[1])
+            value = loss(supernet.scores(valid[0]), valid[1])
             set_grad(alphas, _grads(value, alphas))
         return value.detach()
 
@@ -109,7 +110,7 @@ class Unrolled:
         """Set the alphas' gradients; return the validation loss at the virtual weights."""
         w, alphas = supernet.weights(), supernet.arch_parameters()
         with frozen(alphas):
-            grads = _grads(loss(supernet(train[0]), train[1]), list(w.values()))
+            grads = _grads(loss(supernet.scores(train[0]), train[1]), list(w.values()))
         share = _clip_share(grads, inner.grad_clip)
         held = supernet.held_virtually
         value, direct, vector = _gradients_at_virtual_weights(supernet, loss, _clipped(grads, share), valid=valid, inner=inner, held=held)
@@ -125,7 +126,7 @@ class Unrolled:
         supernet: Supernet, loss: Loss, w: Mapping[str, Tensor], vector: Sequence[Tensor], shift: Tensor, train: Batch
     ) -> tuple[Tensor, ...]:
         shifted = {name: p.detach() + shift * v for (name, p), v in zip(w.items(), vector)}
-        return _at(supernet, shifted, lambda: _grads(loss(supernet(train[0]), train[1]), supernet.arch_parameters()))
+        return _at(supernet, shifted, lambda: _grads(loss(supernet.scores(train[0]), train[1]), supernet.arch_parameters()))
 
 
 @ARCH_GRADIENTS.register("exact")
@@ -142,7 +143,7 @@ class Exact:
         """Set the alphas' gradients; return the validation loss at the virtual weights."""
         w, alphas = supernet.weights(), supernet.arch_parameters()
         with supernet.differentiable_twice():
-            train_loss = loss(supernet(train[0]), train[1])
+            train_loss = loss(supernet.scores(train[0]), train[1])
             grads = _grads(train_loss, list(w.values()), create_graph=True)
             grads = _clipped(grads, _clip_share(grads, inner.grad_clip))  # differentiated, too
         value, direct, vector = _gradients_at_virtual_weights(supernet, loss, grads, valid=valid, inner=inner)
@@ -178,7 +179,7 @@ def _gradients_at_virtual_weights(
     leaves = {name: value.detach().requires_grad_() for name, value in virtual.items()}
 
     def gradients() -> tuple[Tensor, tuple[Tensor, ...]]:
-        value = loss(supernet(valid[0]), valid[1])
+        value = loss(supernet.scores(valid[0]), valid[1])
         return value.detach(), _grads(value, [*alphas, *leaves.values()])
 
     value, both = _at(supernet, leaves, gradients)

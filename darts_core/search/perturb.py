@@ -95,7 +95,7 @@ class AdversarialPerturbation:
     @staticmethod
     def _loss(supernet: Supernet, loss: Loss, batch: Batch, point: Point) -> Tensor:
         with supernet.weighing(point):
-            return loss(supernet(batch[0]), batch[1])
+            return loss(supernet.scores(batch[0]), batch[1])
 
 
 def random_point(clean: Point, radius: float, generator: torch.Generator) -> dict[str, Tensor]:

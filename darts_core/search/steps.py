@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -24,10 +25,10 @@ from darts_core.supernet.supernet import Supernet
 
 @dataclass(frozen=True)
 class WeightStep:
-    """What a weight step saw: loss (scalar), logits (B, K), norm of the weights' gradient before clipping (scalar)."""
+    """What a weight step saw, scalars: loss, accuracy in percent when it is asked for, norm of the weights' gradient before clipping."""
 
     loss: Tensor
-    logits: Tensor
+    accuracy: Callable[[], Tensor]
     grad_norm: Tensor
 
 
@@ -125,8 +126,8 @@ class Bilevel:
     def weight_step(self, train: Batch, *, lr: float) -> WeightStep:
         """Move the weights by their clipped gradient on ``train``; alpha stands still and takes no part in the norm."""
         with frozen(self.supernet.arch_parameters()), self._perturbed(train), self._dropping(train):
-            logits, penalty = self.supernet.regularised(train[0])
-            loss = self.supernet.loss(logits, train[1])
+            scores, penalty = self.supernet.regularised(train[0])
+            loss, accuracy = self.supernet.graded(scores, train[1])
             total = loss if penalty is None else loss + penalty
             # What a sampled path leaves out has no gradient, and so stands still.
             for p, grad in zip(self.w, torch.autograd.grad(total, self.w, allow_unused=True)):
@@ -137,7 +138,7 @@ class Bilevel:
         self.w_optimizer.step()
         self.w_optimizer.zero_grad()
         redraw(self.drawn)
-        return WeightStep(loss.detach(), logits.detach(), norm)
+        return WeightStep(loss.detach(), accuracy, norm)
 
     def _perturbed(self, train: Batch) -> AbstractContextManager[None]:
         if self.method.perturb is None:

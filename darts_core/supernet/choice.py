@@ -161,7 +161,7 @@ def _one_pass(
     trial = copy.deepcopy(supernet).to(dtype).train()
     trial.use(backend, device, is_lean=trial.can_be_lean)
     inputs, targets = trial.sample(batch, size=size, dtype=dtype, device=device, generator=torch.Generator().manual_seed(_SEED))
-    loss = trial.loss(trial(inputs), targets)
+    loss = trial.loss(trial.scores(inputs), targets)
     loss.backward()
     return {
         "loss": {"loss": loss.detach()},

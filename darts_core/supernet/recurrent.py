@@ -6,18 +6,16 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from darts_core.data.windows import Window
-from darts_core.nets.dropout import Dropout, Masks
-from darts_core.nets.language_model import LanguageModel, LanguageOutput, activation_penalty
-from darts_core.ops.native.cross_entropy import CrossEntropy
+from darts_core.nets.dropout import Dropout, Masks, masked
+from darts_core.nets.language_model import LanguageModel, activation_penalty
+from darts_core.ops.native.decoder import DecodedLoss
 from darts_core.ops.native.library import RECURRENT
-from darts_core.ops.native.linear import NativeLinear
 from darts_core.ops.native.recurrent import NativeSteps
 from darts_core.supernet.backend import Backend, Reference
 from darts_core.supernet.offer import EdgePrimitives
@@ -29,6 +27,14 @@ from darts_core.supernet.supernet import EdgeRelaxation, Relaxation, Supernet
 CELL = "normal"
 _TRIAL_STEPS = 5
 _LARGEST_LOSS = 700.0  # of which a perplexity can be told
+
+
+class Undecoded(NamedTuple):
+    """What logits are made of: the core's outputs (N, D) after dropout, and the decoder's weights (V, D) and bias (V,)."""
+
+    x_ND: Tensor  # noqa: N815
+    weight_VD: Tensor  # noqa: N815
+    bias_V: Tensor  # noqa: N815
 
 
 class RecurrentSupernet(Supernet):
@@ -85,19 +91,40 @@ class RecurrentSupernet(Supernet):
 
     def forward(self, window: Window) -> Tensor:
         """Return the logits."""
-        return self._pass(window).logits_NV
+        return self.model.decoded(*self._pass(window)).logits_NV
 
-    def regularised(self, window: Window) -> tuple[Tensor, Tensor | None]:
-        """Return the logits, and what the weight step adds to their loss."""
-        out = self._pass(window)
-        return out.logits_NV, activation_penalty(out, activation=self.activation, slowness=self.slowness)
+    def scores(self, inputs: Window) -> Tensor | Undecoded:
+        """Return what :meth:`loss` reads: the logits, or ``Undecoded`` for the kernels, to which decoder and cross entropy are one."""
+        return self._scored(inputs)[0]
 
-    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean cross entropy of logits (N, V)."""
+    def regularised(self, inputs: Window) -> tuple[Tensor | Undecoded, Tensor | None]:
+        """Return :meth:`scores`, and what the weight step adds to their loss."""
+        scores, raw, dropped = self._scored(inputs)
+        return scores, activation_penalty(raw, dropped, activation=self.activation, slowness=self.slowness)
+
+    def _scored(self, window: Window) -> tuple[Tensor | Undecoded, Tensor, Tensor]:
+        raw, state, masks = self._pass(window)
         if self.backend.name != "native":
-            return super().loss(logits, targets)
-        loss: Tensor = CrossEntropy.apply(logits, targets)
-        return loss
+            logits, _, _, dropped = self.model.decoded(raw, state, masks)
+            return logits, raw, dropped
+        dropped = masked(raw, masks.outputs_BD)
+        return Undecoded(dropped.flatten(0, 1), self.model.embedding.weight, self.model.bias), raw, dropped
+
+    def loss(self, scores: Tensor | Undecoded, targets: Tensor) -> Tensor:
+        """Return the mean cross entropy of logits (N, V), or of what they are made of."""
+        return self._decoded_loss(scores, targets)[0] if isinstance(scores, Undecoded) else super().loss(scores, targets)
+
+    def graded(self, scores: Tensor | Undecoded, targets: Tensor) -> tuple[Tensor, Callable[[], Tensor]]:
+        """Return the loss, and what gives the accuracy."""
+        if not isinstance(scores, Undecoded):
+            return super().graded(scores, targets)
+        loss, found_N = self._decoded_loss(scores, targets)
+        return loss, lambda: 100.0 * found_N.double().mean()
+
+    @staticmethod
+    def _decoded_loss(scores: Undecoded, targets: Tensor) -> tuple[Tensor, Tensor]:
+        both: tuple[Tensor, Tensor] = DecodedLoss.apply(*scores, targets, torch.is_grad_enabled())
+        return both
 
     def count_macs(self, batch_shape: tuple[int, ...]) -> int:
         """Return the MACs of a forward pass over tokens of shape (B, T): state 0, a product an edge, and the decoder."""
@@ -134,7 +161,8 @@ class RecurrentSupernet(Supernet):
         finally:
             self.backend = before
 
-    def _pass(self, window: Window) -> LanguageOutput:
+    def _pass(self, window: Window) -> tuple[Tensor, Tensor, Masks]:
+        """Return the core's outputs, the state that they end in, and the masks."""
         model, batch = self.model, window.tokens_TB.shape[1]
         if self.training and window.masks is None:
             window.masks = model.masks(batch)
@@ -145,7 +173,7 @@ class RecurrentSupernet(Supernet):
         ways["native"] = partial(cell.fused, steps=NativeSteps)
         raw, state = ways[self.backend.name](model.embedded(window.tokens_TB, masks), state, masks, self._op_weights())
         window.next_state = state.detach()
-        return model.decoded(raw, state, masks, linear=NativeLinear.apply if self.backend.name == "native" else F.linear)
+        return raw, state, masks
 
     def _op_weights(self) -> Tensor:
         """Return what each operation of each edge weighs in this pass; what is not drawn weighs nothing and has no gradient."""

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts_core.genotype import Genotype
+from darts_core.metrics import top_k_accuracy
 from darts_core.ops.native.library import CELL
 from darts_core.supernet.arch import ArchParameters
 from darts_core.supernet.backend import Backend, Reference
@@ -102,13 +103,22 @@ class Supernet(nn.Module):
         """Return what else is to be logged of an epoch, from its losses in ``row``."""
         return {}
 
-    def regularised(self, inputs: Any) -> tuple[Tensor, Tensor | None]:
-        """Return the logits of a weight step, and what is added to their loss, if anything is."""
+    def scores(self, inputs: Any) -> Any:
+        """Return what :meth:`loss` reads: the logits, or what it can make its own of, faster."""
+        return self.regularised(inputs)[0]
+
+    def regularised(self, inputs: Any) -> tuple[Any, Tensor | None]:
+        """Return the :meth:`scores` of a weight step, and what is added to their loss, if anything is."""
         return self(inputs), None
 
-    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean cross entropy of logits (B, K), a scalar."""
-        return F.cross_entropy(logits, targets)
+    def loss(self, scores: Any, targets: Tensor) -> Tensor:
+        """Return the mean cross entropy of :meth:`scores` or of logits (B, K), a scalar."""
+        return F.cross_entropy(scores, targets)
+
+    def graded(self, scores: Any, targets: Tensor) -> tuple[Tensor, Callable[[], Tensor]]:
+        """Return the :meth:`loss`, and what gives the accuracy in percent, a scalar, once somebody asks."""
+        logits = scores.detach()
+        return self.loss(scores, targets), lambda: top_k_accuracy(logits, targets)
 
     def count_macs(self, batch_shape: tuple[int, ...]) -> int:
         """Return the MACs of a forward pass over a batch of this shape."""

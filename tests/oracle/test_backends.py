@@ -111,7 +111,7 @@ def trajectory(way, *, space, order, size):
     for number in range(3):
         seen[f"{number} arch loss"] = steps.arch_step(train=batch(number, size), valid=batch(number + 9, size), lr=0.025)
         taken = steps.weight_step(batch(number, size), lr=0.025)
-        seen |= {f"{number} loss": taken.loss, f"{number} norm": taken.grad_norm, f"{number} logits": taken.logits}
+        seen |= {f"{number} loss": taken.loss, f"{number} norm": taken.grad_norm, f"{number} accuracy": taken.accuracy()}
     seen |= {name: value.clone() for name, value in supernet.state_dict().items()}
     seen["evaluation"] = supernet.eval()(batch(20, size)[0]).detach()
     return seen

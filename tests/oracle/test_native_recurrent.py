@@ -1,4 +1,4 @@
-"""The recurrent cell, decoder and cross entropy of the kernels beside plain PyTorch: any width, precision, number of threads; bad input."""
+"""The recurrent cell, and the decoder with its loss, by kernels beside plain PyTorch: any size, precision, number of threads; bad input."""
 
 import logging
 
@@ -10,15 +10,15 @@ from darts_core.config import SearchConfig
 from darts_core.engine import placing as placing_module
 from darts_core.engine.placing import place
 from darts_core.methods import METHODS
+from darts_core.metrics import label_rank
 from darts_core.ops.native import library as kernels
-from darts_core.ops.native.cross_entropy import CrossEntropy
-from darts_core.ops.native.linear import NativeLinear, product
+from darts_core.ops.native.decoder import DecodedLoss
 from darts_core.ops.native.recurrent import NativeSteps
 from darts_core.ops.recurrent_steps import RecurrentSteps, Statistics
 from darts_core.runtime.compiler import BuildError
 from darts_core.supernet import choice as choice_module
 from darts_core.supernet.choice import LONG_JOB, Choice, choose_backend
-from tests.oracle.test_recurrent_steps import CPU, build
+from tests.oracle.test_recurrent_steps import CPU, build, window
 
 needs_kernels = pytest.mark.skipif(not kernels.is_available(kernels.RECURRENT), reason="no C++ compiler, so no native kernels")
 TOLERANCE = {torch.float64: 1e-11, torch.float32: 5e-4}
@@ -130,72 +130,122 @@ class TestSteps:
         assert all(torch.equal(a, b) for a, b in zip(once, again))
 
 
+def decoder(rows=6, width=5, classes=9, *, dtype=torch.float64, scale=1.0):
+    """Inputs, weights, bias and targets."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((rows, width), (classes, width), (classes,))
+    given = [(scale * torch.randn(shape, dtype=torch.float64, generator=generator)).to(dtype) for shape in shapes]
+    return given, torch.randint(classes, (rows,), generator=generator)
+
+
+def decoded(given, targets, has_gradient=True):
+    return DecodedLoss.apply(*given, targets, has_gradient)
+
+
+def plainly(given, targets):
+    logits = F.linear(*given)
+    return F.cross_entropy(logits, targets), (label_rank(logits, targets) == 0).long()
+
+
 @needs_kernels
-class TestLinear:
+class TestDecoder:
+    @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
     @pytest.mark.parametrize("count", [1, 2, 3])
     @pytest.mark.parametrize(
-        ("rows", "depth", "columns"), [(1, 1, 1), (5, 7, 3), (6, 320, 16), (13, 321, 17), (200, 700, 33), (191, 9, 8), (400, 650, 70)]
+        ("rows", "width", "classes"),
+        [
+            (1, 1, 1),
+            (1, 3, 2),
+            (5, 7, 3),
+            (6, 320, 16),
+            (13, 321, 17),
+            (192, 9, 8),
+            (193, 4, 37),
+            (400, 17, 70),
+            (390, 650, 33),
+            (40, 3, 1000),
+        ],
     )
-    def test_products_of_any_shape_and_layout(self, rows, depth, columns, count, threads):
+    def test_loss_hits_and_gradients_of_any_size(self, rows, width, classes, count, dtype, threads):
         threads(count)
-        generator = torch.Generator().manual_seed(0)
-        for dtype, tolerance in TOLERANCE.items():
-            left = torch.randn(rows, depth, dtype=torch.float64, generator=generator)
-            right = torch.randn(depth, columns, dtype=torch.float64, generator=generator)
-            expected = left @ right
-            for own in (left.to(dtype), left.to(dtype).t().contiguous().t()):
-                found = product(own, right.to(dtype)).double()
-                assert float((found - expected).abs().max()) <= tolerance * float(expected.abs().max())
+        given, targets = decoder(rows, width, classes, dtype=dtype)
+        leaves = [x.requires_grad_() for x in given]
+        loss, found = decoded(leaves, targets)
+        doubles = [x.detach().double().requires_grad_() for x in given]
+        expected, hits = plainly(doubles, targets)
+        torch.testing.assert_close(loss.double(), expected, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+        assert torch.equal(found, hits)
+        compare(torch.autograd.grad(3.0 * loss, leaves), torch.autograd.grad(3.0 * expected, doubles), dtype)
 
     @pytest.mark.parametrize("wanted", [(0, 1, 2), (0,), (1,), (2,), (0, 2)], ids=str)
-    def test_outputs_and_the_gradients_that_are_asked_for(self, wanted):
-        generator = torch.Generator().manual_seed(0)
-        shapes = ((6, 5), (9, 5), (9,))
-        given = [torch.randn(shape, dtype=torch.float64, generator=generator) for shape in shapes]
-        grad = torch.randn(6, 9, dtype=torch.float64, generator=generator)
+    def test_the_gradients_that_are_asked_for(self, wanted):
         seen = []
-        for function in (F.linear, NativeLinear.apply):
-            leaves = [x.clone().requires_grad_(number in wanted) for number, x in enumerate(given)]
-            out = function(*leaves)
-            seen.append([out.detach(), *torch.autograd.grad(out, [leaves[number] for number in wanted], grad)])
+        for function in (plainly, decoded):
+            given, targets = decoder()
+            leaves = [x.requires_grad_(number in wanted) for number, x in enumerate(given)]
+            loss, _ = function(leaves, targets)
+            seen.append(torch.autograd.grad(loss, [leaves[number] for number in wanted]))
         for found, expected in zip(seen[1], seen[0], strict=True):
             torch.testing.assert_close(found, expected)
 
+    def test_a_graph_that_is_kept_gives_the_same_gradient_again(self):
+        given, targets = decoder()
+        leaves = [x.requires_grad_() for x in given]
+        loss, _ = decoded(leaves, targets)
+        once = torch.autograd.grad(loss, leaves, retain_graph=True)
+        before = [x.clone() for x in once]
+        for x in once:
+            x.zero_()  # as clipping may
+        assert all(torch.equal(a, b) for a, b in zip(before, torch.autograd.grad(loss, leaves)))
 
-@needs_kernels
-class TestCrossEntropy:
-    @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
-    @pytest.mark.parametrize("classes", [1, 2, 7, 8, 16, 37, 1000])
-    def test_loss_and_gradient(self, classes, dtype, threads):
-        threads(2)
-        generator = torch.Generator().manual_seed(0)
-        logits = (5 * torch.randn(40, classes, dtype=torch.float64, generator=generator)).to(dtype).requires_grad_()
-        targets = torch.randint(classes, (40,), generator=generator)
-        seen = []
-        for function, x in ((F.cross_entropy, logits.double()), (CrossEntropy.apply, logits)):
-            loss = function(x, targets)
-            seen.append([loss.detach(), *torch.autograd.grad(3.0 * loss, logits)])
-        for found, expected in zip(seen[1], seen[0]):
-            torch.testing.assert_close(found.double(), expected.double(), rtol=TOLERANCE[dtype], atol=1e-2 * TOLERANCE[dtype])
+    def test_without_a_gradient_the_loss_is_the_same(self):
+        given, targets = decoder(200)
+        assert torch.equal(decoded(given, targets)[0], decoded(given, targets, has_gradient=False)[0])
+
+    def test_any_layout(self):
+        given, targets = decoder()
+        turned = [x.t().contiguous().t() for x in given[:2]]
+        assert torch.equal(decoded([*turned, given[2]], targets)[0], decoded(given, targets)[0])
 
     def test_large_logits(self):
-        logits = torch.tensor([[1e4, 0.0, -1e4], [-1e30, -1e30, 0.0]], requires_grad=True)
+        x = torch.eye(2, requires_grad=True)
+        weight = torch.tensor([[1e4, -1e30], [0.0, -1e30], [-1e4, 0.0]])
         targets = torch.tensor([1, 2])
-        loss = CrossEntropy.apply(logits, targets)
-        torch.testing.assert_close(loss, F.cross_entropy(logits, targets))
-        expected = torch.autograd.grad(F.cross_entropy(logits, targets), logits)[0]
-        torch.testing.assert_close(torch.autograd.grad(loss, logits)[0], expected)
+        loss, found = decoded([x, weight, torch.zeros(3)], targets)
+        expected, hits = plainly([x, weight, torch.zeros(3)], targets)
+        torch.testing.assert_close(loss, expected)
+        assert torch.equal(found, hits)
+        assert hits.tolist() == [0, 1]
+        torch.testing.assert_close(torch.autograd.grad(loss, x)[0], torch.autograd.grad(expected, x)[0])
+
+    def test_of_equal_logits_the_lower_class_comes_first(self):
+        weight, bias = torch.zeros(37, 2), torch.zeros(37)
+        bias[[20, 30]] = 1.0
+        targets = torch.tensor([0, 20, 30])
+        assert decoded([torch.zeros(3, 2), weight, bias], targets)[1].tolist() == [0, 1, 0]
 
     @pytest.mark.parametrize("place", [0, 7, 16, 36])
-    def test_what_is_not_a_number_stays_so(self, place):
-        logits = torch.zeros(2, 37)
-        logits[1, place] = float("nan")
-        assert CrossEntropy.apply(logits, torch.tensor([0, 1])).isnan()
+    def test_what_is_not_a_number_stays_so_and_is_no_hit(self, place):
+        bias = torch.zeros(37)
+        bias[place] = float("nan")
+        given = [torch.zeros(2, 3, requires_grad=True), torch.ones(37, 3), bias]
+        loss, found = decoded(given, torch.tensor([0, 1]))
+        assert loss.isnan()
+        assert found.tolist() == [0, 0]
+        assert torch.autograd.grad(loss, given[0])[0].isnan().all()
 
     @pytest.mark.parametrize("target", [-1, 3])
     def test_a_target_out_of_range_is_told(self, target):
-        with pytest.raises(RuntimeError, match="entropy_forward: a class out of range"):
-            CrossEntropy.apply(torch.zeros(2, 3), torch.tensor([0, target]))
+        with pytest.raises(RuntimeError, match="decoder: a class out of range"):
+            decoded([torch.zeros(2, 4), torch.zeros(3, 4), torch.zeros(3)], torch.tensor([0, target]))
+
+    def test_the_weight_step_s_accuracy_is_that_of_the_logits(self):
+        accuracies = []
+        for backend in ("reference", "native"):
+            _, bilevel = build(backend)
+            accuracies.append([float(bilevel.weight_step(window(k, steps=40), lr=1.0).accuracy()) for k in range(3)])
+        assert accuracies[0] == accuracies[1]
+        assert any(accuracies[0])
 
 
 class TestChoice:
@@ -231,8 +281,8 @@ class TestChoice:
 
     @needs_kernels
     def test_a_loss_that_disagrees_is_not_taken(self, monkeypatch):
-        right = CrossEntropy.apply
-        monkeypatch.setattr(CrossEntropy, "apply", lambda *args: 1.001 * right(*args))
+        right = DecodedLoss.apply
+        monkeypatch.setattr(DecodedLoss, "apply", lambda *args: (1.001 * right(*args)[0], None))
         choice = choose_backend(build("eager")[0], "native", CPU, size=(4, 4))
         assert choice.backend.name == "eager"
         assert "native failed its self-check" in choice.why

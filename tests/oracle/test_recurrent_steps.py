@@ -7,6 +7,7 @@ from darts_core.config import SearchConfig
 from darts_core.data.windows import Window
 from darts_core.methods import METHODS
 from darts_core.ops.native import library as kernels
+from darts_core.ops.recurrent_steps import RecurrentSteps, Statistics
 from darts_core.search.steps import Bilevel
 from darts_core.spaces import SPACES
 from darts_core.supernet.backend import BACKENDS
@@ -50,8 +51,9 @@ def one_pass(backend, *, options=None, is_training=True):
     supernet.train(is_training)
     inputs, targets = window(1)
     inputs.state_SBD.requires_grad_()
-    logits, penalty = supernet.regularised(inputs)
-    (supernet.loss(logits, targets) + penalty).backward()
+    logits = supernet(inputs)  # which draws the masks of both passes
+    scores, penalty = supernet.regularised(inputs)
+    (supernet.loss(scores, targets) + penalty).backward()
     return {
         "logits": logits.detach(),
         "state": inputs.next_state,
@@ -114,3 +116,16 @@ def test_batchnorm_says_that_it_needs_two_columns(backend):
     supernet, _ = build(backend)
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         supernet.train()(window(0, batch=1)[0])
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-2, 1e-4])
+def test_products_near_zero_keep_the_digits_of_a_node(scale):
+    """The tangent of the one function is made of a sigmoid, and so has the absolute error of one: less than what a node is rounded by."""
+    generator = torch.Generator().manual_seed(0)
+    exact = [torch.randn(shape, dtype=torch.float64, generator=generator) for shape in ((1, 64, 40), (64, 20), (20, 40), (20, 40))]
+    seen = []
+    for dtype in (torch.float32, torch.float64):
+        product, first, u, w = (x.to(dtype) for x in exact)
+        gives = torch.tensor([[1.0, 0.0, 0.0, 0.0]], dtype=dtype)
+        seen.append(RecurrentSteps.apply(product, first, u, gives, None, Statistics(None, None, 1e-5), scale * w)[0].double())
+    torch.testing.assert_close(seen[0], seen[1], rtol=0.0, atol=5e-6)

@@ -152,3 +152,26 @@ def test_all_faults_are_listed_at_once(tmp_path):
         load_params(write(tmp_path, "derive: {genotype: x, rule: y}\nretrain: {baselines: [z]}\nspace: {name: darts_cnn, nodes: 0}\n"))
     lines = str(error.value).splitlines()
     assert [line.split(":")[1] for line in lines if "params.yaml:" in line] == ["2", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("method", ["pc_darts", "darts_minus"])
+def test_a_method_for_images_alone_is_refused_for_texts_by_name(tmp_path, method):
+    path = tmp_path / "params.yaml"
+    path.write_text(f"space: {{name: darts_rnn}}\ndata: {{name: python_docs}}\nmethod: {{name: {method}}}\n")
+    with pytest.raises(ConfigError) as told:
+        load_params(path)
+    refused = f"method.name: {method} does not work with space.name: darts_rnn: it needs what only networks for images have."
+    [line] = [line for line in str(told.value).splitlines() if refused in line]
+    named = line.partition("Expected one of: ")[2].rstrip(".").split(", ")
+    assert {"darts", "gdas", "random_search"} <= set(named)
+    assert method not in named
+    for name in named:
+        path.write_text(f"space: {{name: darts_rnn}}\ndata: {{name: python_docs}}\nmethod: {{name: {name}}}\nsearch: {{epochs: 60}}\n")
+        load_params(path)
+
+
+def test_an_option_that_a_text_cannot_have_is_told_by_its_key(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("space: {name: darts_rnn}\ndata: {name: python_docs}\nmethod: {name: darts, channel_proportion: 4}\n")
+    with pytest.raises(ConfigError, match=r"method\.channel_proportion: 1 expected with space\.name: darts_rnn"):
+        load_params(path)

@@ -1,12 +1,14 @@
 """Perplexity and its intervals, beside a bootstrap that draws windows one by one."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
 
 from darts_core.metrics import bootstrap_perplexity, bootstrap_perplexity_ratio, perplexity
 
+module = sys.modules[bootstrap_perplexity.__module__]  # darts_core.metrics.perplexity is the function
 RNG = np.random.default_rng(0)
 COUNT = RNG.integers(5, 40, 60)
 NLL = COUNT * RNG.normal(4.0, 0.5, 60)
@@ -45,3 +47,27 @@ def test_no_window_is_refused():
         bootstrap_perplexity(np.array([]), np.array([], dtype=np.int64), generator=np.random.default_rng(0))
     with pytest.raises(ValueError, match="count above 0"):
         bootstrap_perplexity(NLL, 0 * COUNT, generator=np.random.default_rng(0))
+
+
+def test_samples_drawn_a_few_at_a_time_are_the_same(monkeypatch):
+    def both():
+        generator = np.random.default_rng(3)
+        return [
+            *bootstrap_perplexity(NLL, COUNT, generator=generator, num_samples=101),
+            *bootstrap_perplexity_ratio(NLL, OTHER, COUNT, generator=generator, num_samples=101),
+        ]
+
+    whole, sizes, plain_rng = both(), [], np.random.default_rng
+    monkeypatch.setattr(module, "NUMBERS_AT_ONCE", 7 * len(NLL))
+
+    class Watched:
+        def __init__(self, seed):
+            self.own = plain_rng(seed)
+
+        def multinomial(self, *args, size):
+            sizes.append(size)
+            return self.own.multinomial(*args, size=size)
+
+    monkeypatch.setattr(np.random, "default_rng", Watched)
+    assert both() == pytest.approx(whole, rel=1e-12)
+    assert sizes == 2 * [*[7] * 14, 3]

@@ -138,27 +138,12 @@ class StepsArguments(Structure):
     ]
 
 
-class ProductArguments(Structure):
-    """A product of matrices."""
+class DecoderArguments(Structure):
+    """A linear layer and its cross entropy."""
 
     _fields_ = [
-        *((name, c_int64) for name in ("rows", "depth", "columns", "threads")),
-        ("left", c_void_p),
-        *((name, c_int64) for name in ("left_row", "left_step")),
-        *((name, c_void_p) for name in ("right", "packed")),
-        ("pack", c_int64),
-        ("out", c_void_p),
-    ]
-
-
-class EntropyArguments(Structure):
-    """Cross entropy of rows of logits."""
-
-    _fields_ = [
-        *((name, c_int64) for name in ("rows", "classes", "threads")),
-        *((name, c_void_p) for name in ("logits", "targets", "loss", "log_sum")),
-        ("scale", c_double),
-        ("grad", c_void_p),
+        *((name, c_int64) for name in ("rows", "width", "classes", "threads")),
+        *((name, c_void_p) for name in ("x", "weight", "bias", "targets", "loss", "is_found", "grad_x", "grad_weight", "grad_bias")),
     ]
 
 
@@ -176,9 +161,7 @@ FUNCTIONS: dict[Path, dict[str, tuple[Any, ...]]] = {
     RECURRENT: {
         "recurrent_forward": _STEP,
         "recurrent_backward": _STEP,
-        "product": (POINTER(ProductArguments),),
-        "entropy_forward": (POINTER(EntropyArguments),),
-        "entropy_backward": (POINTER(EntropyArguments),),
+        "decoder": (POINTER(DecoderArguments),),
     },
 }
 _OPENMP = re.compile(r"/lib[gi]?omp[^/]*\.so[^/]*$")

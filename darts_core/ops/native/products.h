@@ -6,6 +6,9 @@
 
 namespace {
 
+enum Outcome { DONE, NO_KERNEL, NO_MEMORY, FAILED, NO_CLASS };
+
+constexpr int64_t ELEMENTS_A_THREAD = 1 << 14; // fewer are not worth one
 constexpr int64_t PART = 320;         // of the depth, at most
 constexpr int64_t ROWS_A_BLOCK = 192; // of the left factor, which stay in the second cache
 constexpr int64_t PRODUCTS_A_THREAD = 1 << 22; // fewer are not worth one
@@ -86,6 +89,15 @@ template <class T> INLINE void tiles(int64_t rows, Left<T> a, const T *b, int64_
     }
 }
 
+template <class T> INLINE void lay_side_by_side(Left<T> a, int64_t rows, int64_t depth, T *to) {
+    if (a.row == 1 && rows == 6) {
+        for (int64_t d = 0; d < depth; ++d, to += 6, a.data += a.step) std::memcpy(to, a.data, 6 * sizeof(T));
+        return;
+    }
+    for (int64_t d = 0; d < depth; ++d)
+        for (int64_t r = 0; r < rows; ++r) to[d * 6 + r] = a.data[r * a.row + d * a.step];
+}
+
 // Panels first..last-1 of out, whose rows lie `out_row` apart: a times b, added to what is there if `adds`.
 template <class T>
 void multiply_panels(Left<T> a, int64_t rows, const Packed<T> &b, T *out, int64_t out_row, bool adds, int64_t first, int64_t last) {
@@ -96,10 +108,7 @@ void multiply_panels(Left<T> a, int64_t rows, const Packed<T> &b, T *out, int64_
         for (int64_t part = 0; part < b.parts; ++part) {
             const int64_t k = b.start(part), depth = b.start(part + 1) - k;
             const T *from = a.data + top * a.row + k * a.step;
-            for (int64_t m = 0; packs && m < own; m += 6)
-                for (int64_t d = 0; d < depth; ++d)
-                    for (int64_t r = 0; r < std::min<int64_t>(6, own - m); ++r)
-                        block.scalars()[m * depth + d * 6 + r] = from[(m + r) * a.row + d * a.step];
+            for (int64_t m = 0; packs && m < own; m += 6) lay_side_by_side({from + m * a.row, a.row, a.step}, std::min<int64_t>(6, own - m), depth, block.scalars() + m * depth);
             for (int64_t n = first; n < last; ++n)
                 for (int64_t m = 0; m < own; m += 6) {
                     const Left<T> left = packs ? Left<T>{block.scalars() + m * depth, 1, 6} : Left<T>{from + m * a.row, a.row, 1};

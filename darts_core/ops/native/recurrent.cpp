@@ -1,10 +1,7 @@
-// A relaxed recurrent cell, a node at a time, forward and backward, but for the gradients of its weights; products; cross entropy. What recurrent.py
-// passes is declared here, field by field.
+// A relaxed recurrent cell, a node at a time, forward and backward, but for the gradients of its weights; and the decoder with its loss. What
+// recurrent.py passes is declared here, field by field, what decoder.py passes in decoder.h.
 
-#include "exponential.h"
-#include "products.h"
-
-#include <type_traits>
+#include "decoder.h"
 
 extern "C" {
 // Of a window: steps T, batch B, width D, nodes N, edges E = N (N + 1) / 2; node i = 1..N reads states 0..i-1 by edges i(i-1)/2 + j.
@@ -35,39 +32,9 @@ struct StepsArguments {
     void *grad_gates;         // (T, B, 2D)
     double *grad_weights;     // (E, 4), added to; or null
 };
-struct ProductArguments {
-    int64_t rows, depth, columns, threads;
-    const void *left; // element (m, k) lies at m * left_row + k * left_step
-    int64_t left_row, left_step;
-    const void *right; // (depth, columns)
-    void *packed;      // for as many numbers, columns rounded up
-    int64_t pack;
-    void *out; // (rows, columns)
-};
-struct EntropyArguments {
-    int64_t rows, classes, threads;
-    const void *logits; // (rows, classes)
-    const int64_t *targets;
-    double *loss;       // (rows,)
-    double *log_sum;    // (rows,): of the exponentials
-    double scale;       // of the gradient
-    void *grad;         // (rows, classes)
-};
 }
 
 namespace {
-
-enum Outcome { DONE, NO_KERNEL, NO_MEMORY, FAILED, NO_CLASS };
-
-constexpr int64_t ELEMENTS_A_THREAD = 1 << 14; // fewer are not worth one
-
-// Calls body(d, count) for vectors of columns first..last-1 of a row; `count` of a whole vector is known when this is compiled.
-template <class T> using All = std::integral_constant<int64_t, Vector<T>::lanes>;
-template <class T, class Body> INLINE void along(int64_t first, int64_t last, const Body &body) {
-    int64_t d = first;
-    for (; d + All<T>::value <= last; d += All<T>::value) body(d, All<T>{});
-    if (d < last) body(d, last - d);
-}
 
 template <class T> struct Steps {
     const StepsArguments &a;
@@ -309,56 +276,6 @@ template <class T> struct Steps {
     }
 };
 
-template <class T> struct Entropy {
-    const EntropyArguments &a;
-    using V = Vec<T>;
-
-    template <class Work> void by_rows(const Work &work) const {
-        in_parts(a.rows, std::min(parts_of(a.rows, a.threads), a.rows * a.classes / ELEMENTS_A_THREAD + 1), [&](int64_t first, int64_t last, int64_t) {
-            for (int64_t row = first; row < last; ++row) work(row);
-        });
-    }
-    int forward() const {
-        for (int64_t row = 0; row < a.rows; ++row)
-            if (a.targets[row] < 0 || a.targets[row] >= a.classes) return NO_CLASS;
-        by_rows([&](int64_t row) {
-            constexpr int lanes = Vector<T>::lanes;
-            const T *x = static_cast<const T *>(a.logits) + row * a.classes;
-            const int64_t whole = a.classes / lanes * lanes;
-            T most = x[0];
-            V high[2] = {filled(most), filled(most)};
-            int64_t k = 0;
-            for (; k + 2 * lanes <= whole; k += 2 * lanes)
-                for (int n = 0; n < 2; ++n) {
-                    const V v = load(x + k + n * lanes);
-                    high[n] = v > high[n] ? v : high[n];
-                }
-            for (int lane = 0; lane < lanes; ++lane) most = std::max({most, high[0][lane], high[1][lane]});
-            for (; k < a.classes; ++k) most = std::max(most, x[k]);
-            const V top = filled(most);
-            V sum[2] = {};
-            for (k = 0; k + 2 * lanes <= whole; k += 2 * lanes)
-                for (int n = 0; n < 2; ++n) sum[n] += exponential<T>(limited<T>(load(x + k + n * lanes) - top, Exponential<T>::largest));
-            double total = 0.0;
-            for (int lane = 0; lane < lanes; ++lane) total += double(sum[0][lane]) + double(sum[1][lane]);
-            for (; k < a.classes; ++k) total += std::exp(double(x[k]) - double(most));
-            a.log_sum[row] = double(most) + std::log(total);
-            a.loss[row] = a.log_sum[row] - double(x[a.targets[row]]);
-        });
-        return DONE;
-    }
-    int backward() const {
-        by_rows([&](int64_t row) {
-            const T *x = static_cast<const T *>(a.logits) + row * a.classes;
-            T *to = static_cast<T *>(a.grad) + row * a.classes;
-            const V log_sum = filled(T(a.log_sum[row])), scale = filled(T(a.scale));
-            along<T>(0, a.classes, [&](int64_t k, auto n) { store_some(to + k, scale * exponential<T>(limited<T>(load_some(x + k, n) - log_sum, Exponential<T>::largest)), n); });
-            to[a.targets[row]] -= T(a.scale);
-        });
-        return DONE;
-    }
-};
-
 template <class Task> int guarded(const Task &task) {
     try {
         return task();
@@ -367,14 +284,6 @@ template <class Task> int guarded(const Task &task) {
     } catch (...) {
         return FAILED;
     }
-}
-
-template <class T> int product(const ProductArguments &a) {
-    const Packed<T> right(a.depth, a.columns, static_cast<T *>(a.packed));
-    if (right.size() > a.pack) return FAILED;
-    right.fill(static_cast<const T *>(a.right), a.columns, 1);
-    multiply<T>({static_cast<const T *>(a.left), a.left_row, a.left_step}, a.rows, right, static_cast<T *>(a.out), a.columns, false, a.threads);
-    return DONE;
 }
 
 // Nodes 1 to N; 0 is state 0, and -1, ahead of all others, lays the weights out.
@@ -395,22 +304,10 @@ int recurrent_forward_float32(const StepsArguments *a, int64_t step, int64_t nod
 int recurrent_forward_float64(const StepsArguments *a, int64_t step, int64_t node) { return forward<double>(*a, step, node); }
 int recurrent_backward_float32(const StepsArguments *a, int64_t step, int64_t node) { return backward<float>(*a, step, node); }
 int recurrent_backward_float64(const StepsArguments *a, int64_t step, int64_t node) { return backward<double>(*a, step, node); }
-int product_float32(const ProductArguments *a) {
-    return guarded([&] { return product<float>(*a); });
+int decoder_float32(const DecoderArguments *a) {
+    return guarded([&] { return decode<float>(*a); });
 }
-int product_float64(const ProductArguments *a) {
-    return guarded([&] { return product<double>(*a); });
-}
-int entropy_forward_float32(const EntropyArguments *a) {
-    return guarded([&] { return Entropy<float>{*a}.forward(); });
-}
-int entropy_forward_float64(const EntropyArguments *a) {
-    return guarded([&] { return Entropy<double>{*a}.forward(); });
-}
-int entropy_backward_float32(const EntropyArguments *a) {
-    return guarded([&] { return Entropy<float>{*a}.backward(); });
-}
-int entropy_backward_float64(const EntropyArguments *a) {
-    return guarded([&] { return Entropy<double>{*a}.backward(); });
+int decoder_float64(const DecoderArguments *a) {
+    return guarded([&] { return decode<double>(*a); });
 }
 }

@@ -9,9 +9,11 @@
 #include <cstring>
 #include <exception>
 #include <functional>
+#include <limits>
 #include <new>
 #include <system_error>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 #if defined(__AVX512F__)
@@ -53,6 +55,14 @@ template <class T> INLINE void store_some(T *to, Vec<T> value, int64_t count) {
         std::memcpy(to, &value, size_t(count) * sizeof(T));
 }
 template <class T> INLINE Vec<T> filled(T value) { return value - Vec<T>{}; } // not "+", which would change -0.0 and so cost an addition
+
+// Calls body(d, count) for vectors of columns first..last-1 of a row; `count` of a whole vector is known when this is compiled.
+template <class T> using All = std::integral_constant<int64_t, Vector<T>::lanes>;
+template <class T, class Body> INLINE void along(int64_t first, int64_t last, const Body &body) {
+    int64_t d = first;
+    for (; d + All<T>::value <= last; d += All<T>::value) body(d, All<T>{});
+    if (d < last) body(d, last - d);
+}
 
 template <class T> class Buffer { // aligned, and zeroed if need be
   public:

@@ -55,7 +55,7 @@ def test_characters_and_bits(tmp_path, corpus):
     assert text.spec.bits_per_character(math.log(2.0), "test") == pytest.approx(1.0)
     assert "\n" in text.vocabulary().tokens
     words, _ = prepared(tmp_path / "words", name="text", root=str(corpus))
-    assert words.spec.characters["test"] == len("\n".join(LINES[-2:])) + 1 + 2  # a space before each end of line, too
+    assert words.spec.characters["test"] == len("\n".join(LINES[-2:])) + 1
     assert words.spec.bits_per_character(1.0, "test") == pytest.approx(18 / words.spec.characters["test"] / math.log(2.0))
 
 
@@ -233,3 +233,34 @@ def test_prepared_text_is_not_prepared_images(tmp_path, corpus):
     (tmp_path / "out" / "spec.json").write_text(json.dumps({key: value for key, value in spec.items() if key != "kind"}))
     with pytest.raises(ValueError, match=r"text expected. Got prepared images"):
         open_text(tmp_path / "out")
+
+
+def test_the_end_of_an_empty_line_is_a_character_and_that_of_another_its_last_word_s(tmp_path):
+    for name in ("train.txt", "valid.txt", "test.txt"):
+        (tmp_path / name).write_text("ab cd <eos> ef\ngh <eos>\n<eos>\n", encoding="utf-8")
+    text, _ = prepared(tmp_path / "out", name="text", root=str(tmp_path), min_count=1)
+    assert text.spec.tokens["test"] == 8  # ab cd . ef . gh . .
+    assert text.spec.characters["test"] == len("ab cd\nef\ngh\n\n")
+
+
+@pytest.mark.parametrize(("encoding", "named"), [("utf-16", "utf-16"), ("utf-32", "utf-32")])
+@pytest.mark.parametrize("read_as", ["utf-8", "latin-1"])
+def test_the_mark_of_another_encoding_is_named(tmp_path, encoding, named, read_as):
+    path = tmp_path / "corpus.txt"
+    path.write_text("\n".join(LINES), encoding=encoding)
+    with pytest.raises(
+        ValueError, match=rf"corpus\.txt is .* Its first bytes are the mark of {named}: set data\.encoding: {named}, or save"
+    ):
+        prepared(tmp_path / "out", name="text", root=str(path), encoding=read_as)
+    text, _ = prepared(tmp_path / "right", name="text", root=str(path), encoding=named)
+    assert "cat" in text.vocabulary().tokens
+
+
+def test_a_script_without_spaces_is_told(tmp_path, caplog):
+    path = tmp_path / "thai.txt"
+    path.write_text("ภาษาไทยเป็นภาษา\nแมวนั่งบนเสื่อ\n" * 20, encoding="utf-8")
+    prepared(tmp_path / "out", name="text", root=str(path))
+    assert "Set data.unit: character, or put spaces between the words." in caplog.text
+    caplog.clear()
+    prepared(tmp_path / "characters", name="text", root=str(path), unit="character")
+    assert not caplog.text

@@ -119,10 +119,10 @@ def test_penalties_are_means_of_squares():
     out = model()(tokens(), torch.zeros(1, 3, 6, dtype=torch.float64))
     slow = (out.raw_TBD[1:] - out.raw_TBD[:-1]).pow(2).mean()
     expected = 2.0 * out.dropped_TBD.pow(2).mean() + 3.0 * slow
-    torch.testing.assert_close(activation_penalty(out, activation=2.0, slowness=3.0), expected)
-    assert activation_penalty(out, activation=0.0, slowness=0.0) == 0.0
+    torch.testing.assert_close(activation_penalty(out.raw_TBD, out.dropped_TBD, activation=2.0, slowness=3.0), expected)
+    assert activation_penalty(out.raw_TBD, out.dropped_TBD, activation=0.0, slowness=0.0) == 0.0
     short = out._replace(raw_TBD=out.raw_TBD[:1])
-    assert activation_penalty(short, activation=0.0, slowness=3.0) == 0.0, "one token has no difference in time"
+    assert activation_penalty(short.raw_TBD, short.dropped_TBD, activation=0.0, slowness=3.0) == 0.0, "one token has no difference in time"
 
 
 def test_probabilities_are_checked():

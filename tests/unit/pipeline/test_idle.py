@@ -117,6 +117,26 @@ def test_a_share_for_a_test_text_that_is_there_is_told_of_wherever_the_check_is_
     assert warnings(asks.replace("texts", "nowhere")) == []
 
 
+ALONE = "space: {name: darts_rnn}\ndata: {name: python_docs}\nmethod: {name: random_search, shared_weights: false}\n"
+
+
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [
+        ("epochs: 2", []),
+        ("momentum: 0.5", ["search.momentum: 0.5"]),
+        ("momentum: 0.0, lr: 10.0, lr_min: 10.0", []),
+        ("lr: 10.0, lr_min: 0.125", ["search.lr_min: 0.125"]),
+    ],
+)
+def test_texts_trained_alone_have_neither_momentum_nor_a_schedule(tmp_path, search, found):
+    path = tmp_path / "params.yaml"
+    for method, expected in ((ALONE, found), (ALONE.replace("false", "true"), [])):
+        path.write_text(f"{method}search: {{{search}}}\n")
+        lines = without_effect(load_params(path))
+        assert [line.partition(" has no effect: random_search trains each text model alone")[0] for line in lines] == expected
+
+
 def test_the_first_stage_logs_them(tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     stage = SimpleNamespace(

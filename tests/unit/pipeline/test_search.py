@@ -49,11 +49,13 @@ def test_without_baselines_such_images_are_searched_on(prepared, monkeypatch):
         search.run(SimpleNamespace(cfg=cfg, session=None))
 
 
-def test_a_test_text_too_short_for_evaluate_stops_the_search_before_it_starts(tmp_path, monkeypatch):
+@pytest.mark.parametrize("genotype", ["search", "DARTS_V2"])
+def test_a_test_text_too_short_for_evaluate_stops_the_search_before_it_starts(tmp_path, monkeypatch, genotype):
     monkeypatch.chdir(tmp_path)
     for part, lines in (("train", 100), ("valid", 100), ("test", 10)):
         Path(f"{part}.txt").write_text("the cat sat on the mat\n" * lines, encoding="utf-8")
     values = {"data": {"name": "text", "root": "."}, "space": {"name": "darts_rnn"}, "retrain": {"batch_size": 2, "bptt": 5}}
+    values["derive"] = {"genotype": genotype}
     cfg = TextConfig.model_validate({**values, "evaluate": {"batch_size": 2, "window": 35}})
     prepare(cfg.data, PREPARED)
     (PREPARED / "test" / "test.npy").unlink()  # nothing but its length is asked for
