@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts_core.ops.conv import ReluFirst
-from darts_core.ops.layout import concatenate
+from darts_core.ops.layout import concatenate, subsample
 from darts_core.ops.max_pool import max_pool
 from darts_core.ops.native.block import is_plain
 from darts_core.supernet.source import Term
@@ -45,11 +45,18 @@ class SharedSource:
         self.x = x
         self._pools: dict[tuple[object, ...], Pooled] = {}
         self._bare_pools: dict[tuple[object, ...], Tensor] = {}
+        self._grids: dict[int, Tensor] = {}
 
     @cached_property
     def rectified(self) -> Tensor:
         """The state after ReLU."""
         return F.relu(self.x)
+
+    def on_grid(self, stride: int) -> Tensor:
+        """Return every ``stride``-th pixel of every ``stride``-th row of the rectified state."""
+        if stride not in self._grids:
+            self._grids[stride] = self.rectified if stride == 1 else subsample(self.rectified, stride)
+        return self._grids[stride]
 
     def term(self, op: nn.Module, weight: Tensor) -> Term:
         """Return what ``op``, weighed by ``weight`` (a scalar), adds to the state that its edge leads to."""
