@@ -120,12 +120,12 @@ def _node(chains: Sequence[tuple[Tensor, Blocks]], maps: Sequence[tuple[Tensor, 
 def _edge(convolutions: Sequence[Convolutions]) -> Tensor:
     """Return the sum of an edge's convolutions, (B, C, H, W)."""
     source = convolutions[0].source
-    rectified = source.rectified  # here, for other edges read it, too
-    compute = partial(_summed, convolutions, rectified)
     if source.forgets and torch.is_grad_enabled():
-        return recomputed([each.op for each in convolutions], compute)
-    return compute()
+        for each in convolutions:
+            source.read_by(each.op)  # here, for other edges read it, too
+        return recomputed([each.op for each in convolutions], partial(_summed, convolutions))
+    return _summed(convolutions)
 
 
-def _summed(convolutions: Sequence[Convolutions], rectified: Tensor) -> Tensor:
-    return shared_total([(None, weighted_blocks(each.op, rectified, each.weight)) for each in convolutions])
+def _summed(convolutions: Sequence[Convolutions]) -> Tensor:
+    return shared_total([(None, weighted_blocks(each.op, each.source, each.weight)) for each in convolutions])
