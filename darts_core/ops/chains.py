@@ -59,8 +59,8 @@ def chain_forward(
         x = _laid_out(F.conv2d(depthwise(head if read is None else read, conv.deep, step), conv.point))
         mean, variance, momentum = (None, None, 0.0) if buffers is None else buffers[n]
         is_last = n == len(steps) - 1
-        out, *moments = torch.native_batch_norm(x, scale if is_last else None, None, mean, variance, True, momentum, step.eps)
-        kept.append(Kept(x, *moments, read))
+        out, of_mean, factor = torch.native_batch_norm(x, scale if is_last else None, None, mean, variance, True, momentum, step.eps)
+        kept.append(Kept(x, of_mean, factor, read))
         if not is_last:
             read = out.relu_()
     return out, kept

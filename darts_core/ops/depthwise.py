@@ -92,7 +92,7 @@ def _dense_weight_grad(grad: Tensor, x: Tensor, weight: Tensor, stride: int, pad
     kernel = weight.shape[-1]
     if kernel <= _WIDEST or kernel % 2 == 0 or x.device.type != "cpu":
         return _library_backward(grad, x, weight, (stride, padding, 1), [False, True, False])[1]
-    columns = []
+    columns: list[Tensor] = []
     for first in range(0, kernel - 1, _WIDEST - 1):  # each window begins with the last column of the one before
         beside = F.pad(x, (padding - first, padding - (kernel - _WIDEST - first)))
         window = weight[..., first : first + _WIDEST]
