@@ -104,8 +104,12 @@ class FactorizedReduce(ReluFirst):
         """Map the rectified input to what ``last_bn`` takes."""
         height, width = x.shape[-2:]
         padded = F.pad(x, (0, width % 2, 0, height % 2)) if width % 2 or height % 2 else x
-        out = self.conv2(subsample(padded, 2, start=1))
-        return out if self.conv1 is None else concatenate([self.conv1(subsample(x, 2)), out])
+        return self.convolve_grids(subsample(x, 2), subsample(padded, 2, start=1))
+
+    def convolve_grids(self, even: Tensor, odd: Tensor) -> Tensor:
+        """Map the even and the odd pixels of the rectified input to what ``last_bn`` takes."""
+        out = self.conv2(odd)
+        return out if self.conv1 is None else concatenate([self.conv1(even), out])
 
 
 class SeparableConv(ReluFirst):

@@ -106,12 +106,17 @@ class Reference:
 class Eager:
     """Plain PyTorch that computes once what several edges need; on the CPU channels last and with a depthwise backward of our own.
 
-    With ``forgets`` edges keep little for their gradients and are computed again."""
+    With ``forgets`` little is kept for the gradients and convolutions are computed again. With ``is_twice`` each operation is a function
+    of autograd, whose gradient can be differentiated; otherwise, on the CPU, a node's convolutions are one. ``known`` remembers what
+    operations are.
+    """
 
     name: ClassVar[str] = "eager"
 
-    def __init__(self, *, forgets: bool = False) -> None:
+    def __init__(self, *, forgets: bool = False, is_twice: bool = False, known: Candidates | None = None) -> None:
         self.forgets = forgets
+        self._is_twice = is_twice
+        self._known = Candidates() if known is None else known
 
     def prepare(self, supernet: nn.Module, device: torch.device) -> None:
         """Use our backward of depthwise convolutions, which helps the CPU alone."""
@@ -132,7 +137,7 @@ class Eager:
 
     def source(self, x: Tensor) -> SharedSource:
         """Return a state that remembers what has been computed from it."""
-        return EdgewiseSource(x, forgets=self.forgets)
+        return EdgewiseSource(x, forgets=self.forgets, known=None if self._is_twice else self._known)
 
     def total(self, terms: Iterable[Term]) -> Tensor:
         """Return the sum."""
@@ -148,11 +153,11 @@ class Eager:
 
     def forgetting_edges(self) -> Backend | None:
         """Return eager whose edges are computed again, one at a time: the peak is half of what it is with whole cells."""
-        return Eager(forgets=True)
+        return Eager(forgets=True, is_twice=self._is_twice, known=self._known)
 
     def differentiable_twice(self) -> Backend:
-        """Return itself."""
-        return self
+        """Return the same with a function of autograd for each operation."""
+        return Eager(forgets=self.forgets, is_twice=True, known=self._known)
 
 
 class Native(Eager):
@@ -162,7 +167,6 @@ class Native(Eager):
 
     def __init__(self) -> None:
         super().__init__()
-        self._known = Candidates()
 
     def preprocess(self, block: ReluFirst, s: Tensor) -> Tensor:
         """Apply the block to an input that is rectified already."""
@@ -189,7 +193,7 @@ class Native(Eager):
 
     def differentiable_twice(self) -> Backend:
         """Return eager: the kernels' gradients cannot be differentiated."""
-        return Eager()
+        return super().differentiable_twice()
 
 
 class Compiled(Eager):
@@ -220,7 +224,7 @@ class Compiled(Eager):
 
     def differentiable_twice(self) -> Backend:
         """Return eager: the functions' gradients cannot be differentiated."""
-        return Eager()
+        return super().differentiable_twice()
 
 
 BACKENDS: dict[str, type[Reference] | type[Eager]] = {"reference": Reference, "eager": Eager, "native": Native, "compiled": Compiled}

@@ -21,7 +21,6 @@ from darts_core.ops.conv import ReluFirst
 from darts_core.ops.edge import (
     EdgeGrads,
     EdgePlan,
-    Step,
     depthwise,
     edge_backward,
     edge_forward,
@@ -29,10 +28,10 @@ from darts_core.ops.edge import (
     pointwise_grad,
     tap_grads,
 )
-from darts_core.ops.layout import subsample
 from darts_core.ops.native.block import Block
 from darts_core.ops.pooled import max_backward, max_forward, mean_backward, mean_forward
 from darts_core.runtime import per_shape
+from darts_core.supernet.plan import step_of
 from darts_core.supernet.recompute import recomputed
 from darts_core.supernet.shared import PLAIN_POOL, Pooled, SharedSource, shared_total
 from darts_core.supernet.source import Term
@@ -55,13 +54,6 @@ class CompiledSource(SharedSource):
     def __init__(self, x: Tensor, *, compiles: bool = True) -> None:
         super().__init__(x)
         self.compiles = compiles and x.device.type != "meta"
-        self._grids: dict[int, Tensor] = {}
-
-    def on_grid(self, stride: int) -> Tensor:
-        """Return every ``stride``-th pixel of every ``stride``-th row of the rectified state."""
-        if stride not in self._grids:
-            self._grids[stride] = self.rectified if stride == 1 else subsample(self.rectified, stride)
-        return self._grids[stride]
 
     def term(self, op: nn.Module, weight: Tensor) -> tuple[Tensor | None, Any]:
         """Return what ``op``, weighed by ``weight`` (a scalar), adds to the state that its edge leads to."""
@@ -141,12 +133,7 @@ def _edge(noted: Sequence[tuple[Tensor, Noted]]) -> Tensor:
 
 def _plan(noted: Sequence[tuple[Tensor, Noted]]) -> EdgePlan:
     chains = [x.blocks for _, x in noted if x.blocks]
-    return EdgePlan(tuple(tuple(_step(block) for block in chain) for chain in chains), len(noted) - len(chains))
-
-
-def _step(block: Block) -> Step:
-    conv = block.depthwise
-    return Step(conv.kernel_size[0], conv.stride[0], int(conv.padding[0]), conv.dilation[0], block.bn.eps)
+    return EdgePlan(tuple(tuple(step_of(block) for block in chain) for chain in chains), len(noted) - len(chains))
 
 
 def _total(summands: Sequence[Tensor]) -> Tensor:

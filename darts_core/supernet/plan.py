@@ -7,6 +7,7 @@ from functools import cached_property
 
 from torch import nn
 
+from darts_core.ops.edge import Step
 from darts_core.ops.native.block import Block
 from darts_core.ops.native.cell import Cell
 from darts_core.ops.native.fit import Fit
@@ -31,9 +32,20 @@ class Candidate:
         return any(bn.training for bn in self.bns)
 
     @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """Its blocks as the functions of an edge or a node know them."""
+        return tuple(map(step_of, self.blocks))
+
+    @cached_property
     def bns(self) -> tuple[nn.BatchNorm2d, ...]:
         """All BatchNorms."""
         return tuple(block.bn for block in self.blocks) if self.bn is None else (self.bn,)
+
+
+def step_of(block: Block) -> Step:
+    """Return what the functions of an edge or a node are to know of a block."""
+    conv = block.depthwise
+    return Step(conv.kernel_size[0], conv.stride[0], int(conv.padding[0]), conv.dilation[0], block.bn.eps)
 
 
 Reading = tuple[int, Candidate] | None

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from darts_core.ops.conv import ReluFirst
-from darts_core.ops.layout import concatenate
+from darts_core.ops.conv import FactorizedReduce, ReluFirst
+from darts_core.ops.layout import concatenate, subsample
 from darts_core.ops.max_pool import max_pool
 from darts_core.ops.native.block import is_plain
 from darts_core.supernet.source import Term
@@ -45,16 +45,31 @@ class SharedSource:
         self.x = x
         self._pools: dict[tuple[object, ...], Pooled] = {}
         self._bare_pools: dict[tuple[object, ...], Tensor] = {}
+        self._grids: dict[tuple[int, int], Tensor] = {}
 
     @cached_property
     def rectified(self) -> Tensor:
         """The state after ReLU."""
         return F.relu(self.x)
 
+    def on_grid(self, stride: int, *, start: int = 0) -> Tensor:
+        """Return every ``stride``-th pixel of every ``stride``-th row of the rectified state from ``start`` on."""
+        key = stride, start
+        if key not in self._grids:
+            self._grids[key] = self.rectified if stride == 1 else subsample(self.rectified, stride, start=start)
+        return self._grids[key]
+
+    def read_by(self, op: ReluFirst) -> tuple[Tensor, ...]:
+        """Return what ``op`` reads, taken once for all edges: the rectified state, or its even and its odd pixels."""
+        is_even = self.x.shape[2] % 2 == self.x.shape[3] % 2 == 0
+        if isinstance(op, FactorizedReduce) and op.conv1 is not None and is_even:
+            return self.on_grid(2), self.on_grid(2, start=1)
+        return (self.rectified,)
+
     def term(self, op: nn.Module, weight: Tensor) -> Term:
         """Return what ``op``, weighed by ``weight`` (a scalar), adds to the state that its edge leads to."""
         if takes_rectified(op):
-            return None, weighted_blocks(op, self.rectified, weight)
+            return None, weighted_blocks(op, self, weight)
         if (
             isinstance(op, nn.Sequential)
             and len(op) == 2
@@ -100,9 +115,11 @@ def takes_rectified(op: nn.Module) -> TypeGuard[ReluFirst]:
     return isinstance(op, ReluFirst) and type(op).forward is ReluFirst.forward and is_plain(op.last_bn)
 
 
-def weighted_blocks(op: ReluFirst, rectified: Tensor, weight: Tensor) -> Tensor:
-    """Return ``weight`` (a scalar) times what ``op`` makes of a state that is rectified already."""
-    return _weighted_batch_norm(op.last_bn, op.convolve(rectified), weight)
+def weighted_blocks(op: ReluFirst, source: SharedSource, weight: Tensor) -> Tensor:
+    """Return ``weight`` (a scalar) times what ``op`` makes of the state of ``source``."""
+    read = source.read_by(op)
+    convolved = op.convolve_grids(*read) if isinstance(op, FactorizedReduce) and len(read) == 2 else op.convolve(*read)
+    return _weighted_batch_norm(op.last_bn, convolved, weight)
 
 
 def apply_pool(pool: nn.MaxPool2d | nn.AvgPool2d, x: Tensor) -> Tensor:

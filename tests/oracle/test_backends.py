@@ -28,7 +28,16 @@ class Interpreted(Compiled):
         super().__init__(compiles=False)
 
 
+class Separate(Eager):
+    """Each operation a function of autograd, as on a GPU and where a gradient is differentiated again."""
+
+    def __init__(self):
+        super().__init__(is_twice=True)
+
+
 WAYS = {
+    "separate": (Separate, False),
+    "separate lean": (Separate, True),
     "reference lean": (Reference, True),
     "eager": (Eager, False),
     "eager lean": (Eager, True),
@@ -139,7 +148,7 @@ def test_three_steps_equal_the_published_forward(way, order, space, size):
     assert error <= TOLERANCE, text
 
 
-@pytest.mark.parametrize(("backend", "is_lean"), list(itertools.product((Reference, Eager, Native, Interpreted), (False, True))))
+@pytest.mark.parametrize(("backend", "is_lean"), list(itertools.product((Reference, Eager, Separate, Native, Interpreted), (False, True))))
 def test_every_gradient_of_one_pass(backend, is_lean):
     skip_without_kernels(backend)
     passes = []
@@ -163,7 +172,7 @@ def test_edges_that_offer_different_operations(way, space):
     assert error <= TOLERANCE, text
 
 
-class ContiguousEager(Eager):
+class ContiguousEager(Separate):
     """As on a GPU: the layout that sums and gradients of the eager backend have there."""
 
     def memory_format(self, device):
@@ -177,7 +186,7 @@ def test_eager_in_the_layout_of_a_gpu():
     assert error <= TOLERANCE, text
 
 
-@pytest.mark.parametrize("backend", [Reference, Eager, Native, Interpreted])
+@pytest.mark.parametrize("backend", [Reference, Eager, Separate, Native, Interpreted])
 @pytest.mark.parametrize("order", ["first", "unrolled"])
 def test_lean_changes_no_bit_of_a_float32_search(backend, order):
     """A search that goes on in the other mode, after memory ran out, is the same search."""
