@@ -13,8 +13,13 @@ import urllib.error
 import urllib.request
 import webbrowser
 from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
 
 from darts_core.cli.command import Command
+
+if TYPE_CHECKING:
+    from darts_core.tracking import Ui
 
 PATIENCE_S = 60
 
@@ -41,21 +46,39 @@ def run(args: argparse.Namespace) -> int:
         if not args.no_open:
             webbrowser.open(ui.link)
         return 0
-    former = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    # In a session of its own, Ctrl-C does not reach it: it would answer with tracebacks. It is ended here, workers too.
-    server = subprocess.Popen(ui.command, env={**os.environ, **ui.environment}, start_new_session=True)  # noqa: S603 - our own command
-    if not args.no_open:
-        threading.Thread(target=_open_when_up, args=(server, ui.link), daemon=True).start()
+    return _serve(ui, opens=not args.no_open)
+
+
+def _serve(ui: Ui, *, opens: bool) -> int:
+    """Run the server until it ends or a signal ends it, whenever that comes; return its status, 0 after a signal."""
+    servers: list[subprocess.Popen[bytes]] = []
+    signals: list[int] = []
+
+    def end(number: int, _: FrameType | None) -> None:
+        signals.append(number)
+        for server in servers:
+            _terminate(server)
+
+    former = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
-        return server.wait()
-    except KeyboardInterrupt:
-        return 0
+        # In a session of its own, Ctrl-C does not reach it: it would answer with tracebacks. It is ended here, workers too.
+        server = subprocess.Popen(ui.command, env={**os.environ, **ui.environment}, start_new_session=True)  # noqa: S603 - our own command
+        servers.append(server)
+        if signals:  # it came while the server was started
+            _terminate(server)
+        elif opens:
+            threading.Thread(target=_open_when_up, args=(server, ui.link), daemon=True).start()
+        status = server.wait()
+        _terminate(server)  # workers that it has left
+        return 0 if signals else status
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGTERM)
-        server.wait()
         for number, handler in former.items():
             signal.signal(number, handler)
+
+
+def _terminate(server: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGTERM)
 
 
 def _open_when_up(server: subprocess.Popen[bytes], link: str) -> None:

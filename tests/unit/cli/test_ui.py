@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import urllib.request
@@ -76,6 +77,22 @@ def test_a_signal_ends_the_server_too(opened, monkeypatch, tmp_path, number):
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
     assert signal.getsignal(number) is before
+
+
+def test_a_signal_while_the_server_is_started_ends_it_as_well(opened, monkeypatch):
+    started = []
+
+    class Interrupted(subprocess.Popen):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            started.append(self)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    serve(monkeypatch, Ui((sys.executable, "-c", "import time; time.sleep(60)"), LINK))
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    assert main(["ui"]) == 0
+    assert started[0].returncode == -signal.SIGTERM
+    assert opened[0] == []
 
 
 def test_nothing_to_show_is_an_error(opened, monkeypatch, capsys):
