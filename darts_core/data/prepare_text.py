@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from darts_core.data.dataset import PARTS
 from darts_core.data.text import CollectedText, Document, TextSource
 from darts_core.data.text_spec import TextSpec
-from darts_core.data.vocabulary import END, UNKNOWN, Vocabulary, is_spaceless
+from darts_core.data.vocabulary import END, UNKNOWN, Unit, Vocabulary, is_spaceless
 
 log = logging.getLogger(__name__)
 FOLDERS = {"trainval": ("train", "valid"), "test": ("test",)}
@@ -50,7 +50,7 @@ def write_text(partial: Path, source: TextSource, *, name: str, valid_fraction: 
         unit=source.unit,
         vocab_size=len(vocabulary),
         tokens={part: len(tokens[part]) for part in PARTS},
-        characters={part: _characters(tokens[part], has_spaces=source.unit == "word") for part in PARTS},
+        characters={part: _characters(divided[part], unit=source.unit) for part in PARTS},
         unknown={part: int((numbers[part] == vocabulary.unknown).sum()) for part in PARTS},
         reference_split=source.reference_split,
         content_hash=_hash(numbers, vocabulary),
@@ -105,12 +105,12 @@ def _check(tokens: Mapping[str, Sequence[str]], collected: CollectedText, *, val
     raise ValueError(f"{source}: too few lines for a {kind} text. Give more of it, or change {keys}.")
 
 
-def _characters(tokens: Sequence[str], *, has_spaces: bool) -> int:
-    """Count the characters; a word has a space or the end of its line behind it, and an empty line has its end."""
-    if not has_spaces:
-        return len(tokens)
-    before = (END, *tokens[:-1])
-    return sum(int(last == END) if token == END else len(token) + 1 for last, token in zip(before, tokens))
+def _characters(documents: Sequence[Document], *, unit: Unit) -> int:
+    """Count the characters of the text, the end of each sentence as one; among words a run of spaces is one, too."""
+    lines = [line for document in documents for line in document]
+    if unit == "character":
+        return sum(len(line) + 1 for line in lines)
+    return sum(len(" ".join(sentence.split())) + 1 for line in lines for sentence in line.removesuffix(END).split(END))
 
 
 def _hash(numbers: Mapping[str, NDArray[np.int32]], vocabulary: Vocabulary) -> str:

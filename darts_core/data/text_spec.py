@@ -17,8 +17,8 @@ KIND = "text"
 class TextSpec:
     """A prepared text.
 
-    ``tokens``, ``characters`` and ``unknown`` are counts by part (train, valid, test): of tokens, of the characters that they stand for
-    (a space or an end of line after each word counted), and of tokens outside the vocabulary. ``reference_split``: alpha moves by the
+    ``tokens``, ``characters`` and ``unknown`` are counts by part (train, valid, test): of tokens, of the text's characters (the end of a
+    line counted, a run of spaces among words as one), and of tokens outside the vocabulary. ``reference_split``: alpha moves by the
     validation text. ``content_hash`` is a sha256 over the parts and the vocabulary; equal hashes mean equal prepared texts.
     """
 

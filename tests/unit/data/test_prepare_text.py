@@ -243,6 +243,15 @@ def test_the_end_of_an_empty_line_is_a_character_and_that_of_another_its_last_wo
     assert text.spec.characters["test"] == len("ab cd\nef\ngh\n\n")
 
 
+def test_characters_are_the_text_s_also_where_no_space_parts_the_words(tmp_path):
+    (tmp_path / "train.txt").write_text("我们去北京。\n" * 4 + "Well,  don't!\n" * 4, encoding="utf-8")
+    for name in ("valid.txt", "test.txt"):
+        (tmp_path / name).write_text("我们去北京。\nWell,  don't!\na <eos> <eos> b\n", encoding="utf-8")
+    text, _ = prepared(tmp_path / "out", name="text", root=str(tmp_path))
+    assert text.spec.tokens["test"] == (6 + 1) + (4 + 1) + 5
+    assert text.spec.characters["test"] == len("我们去北京。\nWell, don't!\na\n\nb\n")
+
+
 @pytest.mark.parametrize(("encoding", "named"), [("utf-16", "utf-16"), ("utf-32", "utf-32")])
 @pytest.mark.parametrize("read_as", ["utf-8", "latin-1"])
 def test_the_mark_of_another_encoding_is_named(tmp_path, encoding, named, read_as):
