@@ -1,4 +1,4 @@
-"""What a selection by the supernet's weights asks of a search: its accuracy, and a few epochs more."""
+"""What a selection by the supernet's weights asks of a search: how good it is, and a few epochs more."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from darts_core.engine.epoch import train_epoch
 from darts_core.engine.loop import Batch, Loader, require_finite
 from darts_core.engine.schedule import cosine
-from darts_core.metrics import RunningMean, top_k_accuracy
+from darts_core.metrics import RunningMean
 from darts_core.search.select import TrainedAlone
 from darts_core.search.steps import Bilevel
 from darts_core.spaces.space import Space
@@ -41,12 +41,13 @@ def selected(
     tuning: list[Bilevel] = []
 
     def evaluate() -> float:
-        accuracy = RunningMean()
-        supernet.train()
+        quality = RunningMean()
+        supernet.ranking()
         with torch.no_grad(), BatchNormsStandStill(supernet):
-            for images, labels in place(held_out) if few is None else few:
-                accuracy.update(top_k_accuracy(supernet(images), labels), len(labels))
-        return accuracy.value
+            for inputs, targets in place(held_out) if few is None else few:
+                quality.update(supernet.quality(inputs, targets), len(targets))
+        supernet.train()
+        return quality.value
 
     def tune(epoch: int, epochs: int) -> None:
         if not tuning:  # optimisers without a past, as at the search's end
@@ -62,6 +63,6 @@ def selected(
 
     seed = supernet.relax.seed() if isinstance(supernet.relax, Sampled) else bilevel.generator.initial_seed()
     genotype, best = method.select(supernet, space, evaluate=evaluate, tune=tune, generator=torch.Generator().manual_seed(seed))
-    images = "all held-out images" if few is None else f"{len(few)} validation batch{'es' if len(few) > 1 else ''}"
-    LOG.info("search: the chosen architecture has %.2f %% on %s with the shared weights.", best, images)
+    where = "everything held out" if few is None else f"{len(few)} validation batch{'es' if len(few) > 1 else ''}"
+    LOG.info("search: the chosen architecture has %s on %s with the shared weights.", supernet.quality_text(best), where)
     return {cell_type: supernet.path(genotype, cell_type).op_EO.cpu() for cell_type in supernet.cell_types}

@@ -22,7 +22,8 @@ def random_search(
     """Random search (Li and Talwalkar, UAI 2019, arXiv:1902.07638), with shared weights or without: what a search must beat.
 
     Each batch trains one operation an edge, drawn evenly. After the last epoch the best of ``samples`` random genotypes is taken, by
-    their accuracy on ``score_batches`` (null: 8) validation batches with the shared weights and the batches' own statistics.
+    their accuracy (of a text their loss) on ``score_batches`` (null: 8) validation batches with the shared weights and the batches' own
+    statistics.
 
     Without ``shared_weights`` there is no supernet: ``samples`` different architectures, of the supernet's size, are trained one by one
     from scratch for ``train_epochs`` (null: search.epochs) on the images for the weights, and the best in its last epoch on the held-out

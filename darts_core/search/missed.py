@@ -1,4 +1,4 @@
-"""Choosing each operation, and then each edge, by how much the supernet's accuracy misses it (DARTS-PT, arXiv:2108.04392)."""
+"""Choosing each operation, and then each edge, by how much the supernet misses it (DARTS-PT, arXiv:2108.04392)."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class MostMissed:
     """Keep on each edge, in random order, the operation without which the supernet is worst; then cut the edges that it misses least.
 
     Each decision is made in every cell type, holds for all that follow, and is followed by ``tune_epochs`` epochs of training. Where
-    weights are drawn, accuracies are those of the expected ones. Edges are cut, node by node in random order, until as many are left as
-    the space derives. Of equals the first is kept. Recalled [M]: that what is left is not scaled up for what is tried without.
+    weights are drawn, the supernet is judged with the expected ones. Edges are cut, node by node in random order, until as many are left
+    as the space derives. Of equals the first is kept. Recalled [M]: that what is left is not scaled up for what is tried without.
     """
 
     tune_epochs: int
@@ -39,7 +39,7 @@ class MostMissed:
     def __call__(
         self, supernet: Supernet, space: Space, *, evaluate: Evaluate, tune: Tune, generator: torch.Generator
     ) -> tuple[Genotype, float]:
-        """Return the genotype and the accuracy, percent, that the supernet has when nothing else is left of it."""
+        """Return the genotype and the quality that the supernet has when nothing else is left of it."""
         edges, types = len(space.shape.sources), supernet.cell_types
         plan: Plan = {name: Kept(operations=len(supernet.primitives), left=offer.ops) for name, offer in supernet.offers.items()}
         if supernet.pruned is not None:
@@ -55,7 +55,7 @@ class MostMissed:
             for cell_type, place in places.items():
                 plan = decision(plan, cell_type, place)
         cells = {cell_type: _cell(kept, supernet, space) for cell_type, kept in plan.items()}
-        return Genotype.of(cells, space=space.name, rule=self.rule), decide.accuracy(plan)
+        return Genotype.of(cells, space=space.name, rule=self.rule), decide.quality(plan)
 
 
 class _Decide:
@@ -67,7 +67,7 @@ class _Decide:
         self.evaluate = evaluate
         self.usable = space.shape.choosable(supernet.primitives)
 
-    def accuracy(self, plan: Plan) -> float:
+    def quality(self, plan: Plan) -> float:
         with self.supernet.keeping(plan), torch.no_grad(), self.supernet.weighing(self.supernet.op_weights()):
             return self.evaluate()
 
@@ -78,10 +78,11 @@ class _Decide:
         usable = [o for o in offered if o in kept.left[edge]] or offered[:1]
         best = usable[0]
         if len(usable) > 1:
-            scores = {o: self.accuracy({**plan, cell_type: kept.without(edge, o)}) for o in usable}
+            scores = {o: self.quality({**plan, cell_type: kept.without(edge, o)}) for o in usable}
             best = min(usable, key=scores.__getitem__)
             name, where = self.supernet.primitives[best], self.space.edge_names[edge]
-            LOG.info("search: %s cell, edge %s: %s, without which it has %.2f %%.", cell_type, where, name, scores[best])
+            told = self.supernet.quality_text(scores[best])
+            LOG.info("search: %s cell, edge %s: %s, without which it has %s.", cell_type, where, name, told)
         return {**plan, cell_type: kept.choosing(edge, best)}
 
     def crowded_nodes(self) -> list[int]:
@@ -99,12 +100,11 @@ class _Decide:
             offered = self.supernet.offers[cell_type].ops
             idle = {edge: cheapest(self.supernet.primitives, offered[edge]) for edge in edges}
             cut = {edge: {**plan, cell_type: plan[cell_type].cutting(edge, idle[edge])} for edge in edges}
-            scores = {edge: self.accuracy(without) for edge, without in cut.items()}
+            scores = {edge: self.quality(without) for edge, without in cut.items()}
             least = max(reversed(edges), key=scores.__getitem__)
             edges, plan = [edge for edge in edges if edge != least], cut[least]
-            LOG.info(
-                "search: %s cell, edge %s is cut, without which it has %.2f %%.", cell_type, self.space.edge_names[least], scores[least]
-            )
+            told = self.supernet.quality_text(scores[least])
+            LOG.info("search: %s cell, edge %s is cut, without which it has %s.", cell_type, self.space.edge_names[least], told)
         return plan
 
 

@@ -15,16 +15,16 @@ from darts_core.spaces.space import Space
 from darts_core.supernet.supernet import Supernet
 
 Evaluate = Callable[[], float]
-"""The supernet's accuracy in percent, as it is computed at the time: ``with supernet.only(genotype): evaluate()``."""
+"""The supernet's ``quality``, the higher the better, as it is computed at the time: ``with supernet.only(genotype): evaluate()``."""
 
 Tune = Callable[[int, int], None]
 """(epoch from 0, number of epochs) -> one epoch of the steps of the search, as the supernet is computed at the time."""
 
 
 class Selection(Protocol):
-    """Returns the chosen genotype and its accuracy in percent, as ``evaluate`` tells it.
+    """Returns the chosen genotype and its quality, as ``evaluate`` tells it: of images the accuracy in percent, of a text minus its loss.
 
-    ``evaluate`` takes the same validation images whenever it is called, and BatchNorm the statistics of each batch, for those of all
+    ``evaluate`` takes the same validation batches whenever it is called, and BatchNorm the statistics of each batch, for those of all
     paths together are no path's; it changes nothing. ``tune`` trains the supernet.
     """
 
@@ -35,7 +35,7 @@ class Selection(Protocol):
 
     @property
     def batches(self) -> int | None:
-        """How many validation batches ``evaluate`` takes; None: all held-out images."""
+        """How many validation batches ``evaluate`` takes; None: everything held out."""
         ...
 
     def __call__(  # noqa: D102
@@ -54,7 +54,7 @@ class BestOfRandom:
     def __call__(
         self, supernet: Supernet, space: Space, *, evaluate: Evaluate, tune: Tune, generator: torch.Generator
     ) -> tuple[Genotype, float]:
-        """Return the genotype and its accuracy, percent; nothing is tuned."""
+        """Return the genotype and its quality; nothing is tuned."""
         return best([space.random_genotype(generator) for _ in range(self.samples)], supernet, evaluate)
 
 
@@ -69,7 +69,7 @@ class BestOfDrawn:
     def __call__(
         self, supernet: Supernet, space: Space, *, evaluate: Evaluate, tune: Tune, generator: torch.Generator
     ) -> tuple[Genotype, float]:
-        """Return the genotype and its accuracy, percent; nothing is tuned."""
+        """Return the genotype and its quality; nothing is tuned."""
         genotypes = []
         for _ in range(self.samples):
             with torch.no_grad():
@@ -102,7 +102,7 @@ class TrainedAlone:
 
 
 def best(genotypes: Sequence[Genotype], supernet: Supernet, evaluate: Evaluate) -> tuple[Genotype, float]:
-    """Return the genotype of highest accuracy with the shared weights, and that accuracy; of equals the first. Each is computed once."""
+    """Return the genotype of highest quality with the shared weights, and that quality; of equals the first. Each is computed once."""
     scores: dict[Genotype, float] = {}
     for genotype in genotypes:
         if genotype not in scores:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from darts_core.data.windows import Window
+from darts_core.metrics import perplexity
 from darts_core.nets.dropout import Dropout, Masks, masked
 from darts_core.nets.language_model import LanguageModel, activation_penalty
 from darts_core.ops.native.decoder import DecodedLoss
@@ -80,6 +81,26 @@ class RecurrentSupernet(Supernet):
         self.activation, self.slowness = activation, slowness
         cell = RecurrentSearchCell(self.primitives, nodes=shape.nodes, width=width)
         self.model = LanguageModel(cell, num_tokens=num_tokens, dropout=dropout, generator=generator)
+        self._drops = self.training
+
+    def train(self, mode: bool = True) -> RecurrentSupernet:
+        """Set the mode, and with it whether anything is dropped."""
+        self._drops = mode
+        super().train(mode)
+        return self
+
+    def ranking(self) -> None:
+        """Normalise each batch by its own statistics, and drop nothing: masks would favour one architecture or another."""
+        super().ranking()
+        self._drops = False
+
+    def quality(self, inputs: Window, targets: Tensor) -> Tensor:
+        """Return minus the mean cross entropy, nats: ENAS, too, ranks cells by perplexity, and accuracies of a text have many equals."""
+        return torch.nan_to_num(-self.loss(self.scores(inputs), targets), nan=-math.inf, neginf=-math.inf)
+
+    def quality_text(self, quality: float) -> str:
+        """Return it as a perplexity."""
+        return f"a perplexity of {perplexity(-quality):.2f}"
 
     def use(self, backend: Backend, device: torch.device, *, is_lean: bool = False) -> None:
         """Move to ``device`` and compute by ``backend``; there is no lean mode."""
@@ -164,9 +185,9 @@ class RecurrentSupernet(Supernet):
     def _pass(self, window: Window) -> tuple[Tensor, Tensor, Masks]:
         """Return the core's outputs, the state that they end in, and the masks."""
         model, batch = self.model, window.tokens_TB.shape[1]
-        if self.training and window.masks is None:
+        if self._drops and window.masks is None:
             window.masks = model.masks(batch)
-        masks = Masks(*window.masks) if self.training and window.masks is not None else Masks()
+        masks = Masks(*window.masks) if self._drops and window.masks is not None else Masks()
         state = model.first_state(batch) if window.state_SBD is None else window.state_SBD
         cell = self.cell
         ways: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {"reference": cell, "eager": cell.fused}

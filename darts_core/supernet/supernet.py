@@ -120,6 +120,18 @@ class Supernet(nn.Module):
         logits = scores.detach()
         return self.loss(scores, targets), lambda: top_k_accuracy(logits, targets)
 
+    def ranking(self) -> None:
+        """Compute as architectures are ranked: each batch is normalised by its own statistics. Ends with ``train()`` or ``eval()``."""
+        self.train()
+
+    def quality(self, inputs: Any, targets: Tensor) -> Tensor:
+        """Return what architectures are ranked by on a batch, the higher the better, a scalar: the accuracy in percent."""
+        return top_k_accuracy(self(inputs), targets)
+
+    def quality_text(self, quality: float) -> str:
+        """Return a mean :meth:`quality` for people."""
+        return f"{quality:.2f} %"
+
     def count_macs(self, batch_shape: tuple[int, ...]) -> int:
         """Return the MACs of a forward pass over a batch of this shape."""
         raise NotImplementedError
