@@ -112,9 +112,10 @@ def language_metrics(one_token: Sequence[Row], windows: Sequence[Row]) -> dict[s
     return found | {key: value for key, value in benchmark_metrics(windows).items() if "throughput" in key or "_memory_" in key}
 
 
-def shown(rows: Sequence[Row]) -> dict[str, float]:
-    """Return the median latencies for a progress line."""
-    return {f"{row.network} bs{row.batch_size} ms": row.latency.median_ms for row in rows if row.latency is not None}
+def shown(rows: Sequence[Row], *, tokens: int | None = None) -> dict[str, float]:
+    """Return the median latencies for a progress line; ``tokens`` are those of a text that is read at once."""
+    of = "" if tokens is None else f" x {tokens} token{'s' if tokens > 1 else ''}"
+    return {f"{row.network} bs{row.batch_size}{of} ms": row.latency.median_ms for row in rows if row.latency is not None}
 
 
 def _median(row: Row) -> dict[str, float | None]:

@@ -32,15 +32,17 @@ def run(stage: Stage) -> None:
     if isinstance(cfg, TextConfig):
         one_token, windows = measure(stage, cfg, reporter)
         tables, content_hash = {"latency": one_token, "throughput": windows}, open_text(PREPARED).spec.content_hash
+        subjects = {"latency": "a token at a time", "throughput": f"{cfg.evaluate.window} tokens at a time"}
         metrics = language_metrics(one_token, windows)
     else:
         rows = _measure(stage, cfg, reporter)
         tables, content_hash, metrics = {"latency": rows}, open_prepared(PREPARED).spec.content_hash, benchmark_metrics(rows)
+        subjects = {"latency": ""}
     reporter.close()
     unit = "tokens" if isinstance(cfg, TextConfig) else "images"
     for name, measured in tables.items():
         frame = rows_to_frame(measured)
-        plot_benchmark(frame, stage.reports / f"{name}.png", device=device, unit=unit)
+        plot_benchmark(frame, stage.reports / f"{name}.png", device=device, unit=unit, subject=subjects[name])
         if unit == "tokens":
             frame = frame.rename(columns={"throughput_img_s": "throughput_tokens_s"})
         frame.to_csv(stage.reports / f"{name}.csv", index=False)

@@ -65,8 +65,12 @@ def measure(stage: Stage, cfg: TextConfig, reporter: Progress) -> tuple[list[Row
             batch_sizes=cfg.benchmark_hw.batch_sizes,
             protocol=PROTOCOLS[cfg.benchmark_hw.protocol],
             device=session.device,
-            on_step=lambda rows: reporter.epoch(shown(rows)),
+            on_step=partial(_report, reporter, steps),
         )
         for steps in (1, cfg.evaluate.window)
     )
     return one_token, windows
+
+
+def _report(reporter: Progress, tokens: int, rows: list[Row]) -> None:
+    reporter.epoch(shown(rows, tokens=tokens))

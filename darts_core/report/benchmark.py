@@ -13,12 +13,12 @@ from darts_core.report import palette, style
 COLUMNS = ("network", "batch_size", "median_ms", "p90_ms", "throughput_img_s")
 
 
-def plot_benchmark(frame: pd.DataFrame, path: str | Path, *, device: str, unit: str = "images") -> Path:
+def plot_benchmark(frame: pd.DataFrame, path: str | Path, *, device: str, unit: str = "images", subject: str = "") -> Path:
     """Draw latency (median, and up to the 90th percentile) and throughput against the batch size; return ``path``.
 
     ``frame`` has a row for each network and batch size with the columns network, batch_size, median_ms, p90_ms and throughput_img_s;
-    a row without a median (out of memory) is left out. ``device`` is named in the title; ``unit`` is what goes through. Raise
-    ``ValueError`` where a column is missing or nothing was measured.
+    a row without a median (out of memory) is left out. ``device`` is named in the title, and ``subject``, where figures of several stand
+    side by side; ``unit`` is what goes through. Raise ``ValueError`` where a column is missing or nothing was measured.
     """
     if missing := [column for column in COLUMNS if column not in frame]:
         raise ValueError(f"The benchmark: the columns {', '.join(COLUMNS)} expected. Missing {', '.join(missing)}.")
@@ -28,7 +28,8 @@ def plot_benchmark(frame: pd.DataFrame, path: str | Path, *, device: str, unit: 
     height = max(2.25, 0.165 * measured["network"].nunique())
     with style.look():
         figure = style.new_figure(10.8, height + 1.65)
-        style.head(figure, f"Latency and throughput on {device}", note="median; bars reach to the 90th percentile")
+        what = f"Latency and throughput, {subject}," if subject else "Latency and throughput"
+        style.head(figure, f"{what} on {device}", note="median; bars reach to the 90th percentile")
         latency = style.place(figure, left=0.8, top=1.05, width=3.2, height=height)
         throughput = style.place(figure, left=6.0, top=1.05, width=3.2, height=height)
         _panel(latency, measured, "median_ms", heading="Latency of a batch", unit="latency (ms)")

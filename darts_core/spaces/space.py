@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from darts_core.genotype import LAYERS, Cell, Edge, Genotype, GenotypeError
+from darts_core.genotype import LAYERS, Cell, Edge, Genotype, GenotypeError, published, published_names
 from darts_core.nets.network import Network
 from darts_core.nets.skeleton import CellName, DartsFrame, Frame, Stem
 from darts_core.ops import OPS
@@ -86,7 +86,9 @@ class Space:
         be built.
         """
         if genotype.space != self.name:
-            raise GenotypeError(f"The genotype is of the space '{genotype.space}'. space.name expects '{self.name}'.")
+            own = [name for name in published_names() if published(name).space == self.name]
+            known = f" Published ones of it: {', '.join(own)}." if own else ""
+            raise GenotypeError(f"The genotype is of the space '{genotype.space}'. space.name expects '{self.name}'.{known}")
         if tuple(genotype.cells) != self.cell_types:
             raise GenotypeError(f"The space '{self.name}' has the cells {', '.join(self.cell_types)}. Got {', '.join(genotype.cells)}.")
         for cell_type, cell in genotype.cells.items():

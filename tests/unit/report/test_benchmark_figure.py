@@ -52,3 +52,8 @@ def test_nothing_to_draw_is_an_error(tmp_path):
 
 def test_the_file_is_written(tmp_path, png_size):
     assert min(png_size(plot_benchmark(table(), tmp_path / "new" / "benchmark.png", device="cpu"))) > 500
+
+
+def test_of_several_figures_each_says_what_it_is_of(tmp_path, figures, is_readable):
+    plot_benchmark(table(), tmp_path / "tokens.png", device="cpu", subject="a token at a time")
+    assert "Latency and throughput, a token at a time, on cpu" in is_readable()
