@@ -12,11 +12,10 @@ import torch
 
 from darts_core.config import SearchConfig
 from darts_core.engine.loop import Batch, to_device
+from darts_core.engine.selection import mean_quality
 from darts_core.genotype import Genotype
-from darts_core.metrics import RunningMean, top_k_accuracy
 from darts_core.metrics.ranks import rank_correlation
 from darts_core.spaces.space import Space
-from darts_core.supernet.recompute import BatchNormsStandStill
 from darts_core.supernet.supernet import Supernet
 
 Row = dict[str, Any]
@@ -74,17 +73,9 @@ def supernet_accuracy(supernet: Supernet, genotype: Genotype, batches: Iterable[
 
     BatchNorm takes the statistics of each batch, for those of all paths together are no path's; nothing of the supernet moves.
     """
-    accuracy, device = RunningMean(), next(supernet.parameters()).device
-    supernet.train()
-    with (
-        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
-        torch.no_grad(),
-        supernet.only(genotype),
-        BatchNormsStandStill(supernet),
-    ):
-        for images, labels in batches:
-            accuracy.update(top_k_accuracy(supernet(images), labels), len(labels))
-    return accuracy.value
+    device = next(supernet.parameters()).device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), supernet.only(genotype):
+        return mean_quality(supernet, batches)
 
 
 def draw_distinct(space: Space, samples: int, *, generator: torch.Generator, key: str = "search.rank_samples") -> list[Genotype]:

@@ -17,12 +17,24 @@ from darts_core.search.steps import Bilevel
 from darts_core.spaces.space import Space
 from darts_core.supernet.recompute import BatchNormsStandStill
 from darts_core.supernet.sampled import Sampled
+from darts_core.supernet.supernet import Supernet
 
 TUNING_LR = 0.1
 """Of ``search.lr``, where tuning begins (DARTS-PT, arXiv:2108.04392)."""
 
 Place = Callable[[Iterable[Batch]], Iterator[Batch]]
 LOG = logging.getLogger(__name__)
+
+
+def mean_quality(supernet: Supernet, batches: Iterable[Batch]) -> float:
+    """Return the mean :meth:`Supernet.quality` on batches that are on the supernet's device; no buffer moves."""
+    quality = RunningMean()
+    supernet.ranking()
+    with torch.no_grad(), BatchNormsStandStill(supernet):
+        for inputs, targets in batches:
+            quality.update(supernet.quality(inputs, targets), len(targets))
+    supernet.train()
+    return quality.value
 
 
 def selected(
@@ -41,13 +53,7 @@ def selected(
     tuning: list[Bilevel] = []
 
     def evaluate() -> float:
-        quality = RunningMean()
-        supernet.ranking()
-        with torch.no_grad(), BatchNormsStandStill(supernet):
-            for inputs, targets in place(held_out) if few is None else few:
-                quality.update(supernet.quality(inputs, targets), len(targets))
-        supernet.train()
-        return quality.value
+        return mean_quality(supernet, place(held_out) if few is None else few)
 
     def tune(epoch: int, epochs: int) -> None:
         if not tuning:  # optimisers without a past, as at the search's end
