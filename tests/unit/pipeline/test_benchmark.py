@@ -44,7 +44,7 @@ def test_the_threads_of_the_measurement(threads, used, tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark, "saved_networks", lambda _: {"searched": Saved()})
     monkeypatch.setattr(benchmark, "PROTOCOLS", {"quick": TINY})
     titles = []
-    monkeypatch.setattr(benchmark, "plot_benchmark", lambda frame, path, *, device, unit: titles.append(device))
+    monkeypatch.setattr(benchmark, "plot_benchmark", lambda frame, path, *, device, unit, subject: titles.append(device))
     (tmp_path / "params.yaml").write_text(PARAMS.replace("THREADS", threads))
     before = torch.get_num_threads()
     try:
