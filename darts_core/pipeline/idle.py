@@ -19,8 +19,8 @@ def without_effect(cfg: Config, *, folder: Path = Path()) -> list[str]:
     As far as ``params.yaml`` alone can tell, and the names of a text's files; ``folder`` is that of ``params.yaml``.
     """
     if isinstance(cfg, TextConfig):
-        return [*_text(cfg), *_text_alone(cfg), *_text_parts(cfg, folder), *_curvature(cfg), *_derivation(cfg), *_progress(cfg)]
-    return [*_augmentation(cfg), *_data(cfg), *_curvature(cfg), *_derivation(cfg), *_evaluation(cfg), *_progress(cfg)]
+        return [*_text(cfg), *_text_alone(cfg), *_alone(cfg), *_text_parts(cfg, folder), *_curvature(cfg), *_derivation(cfg), *_progress(cfg)]
+    return [*_augmentation(cfg), *_alone(cfg), *_data(cfg), *_curvature(cfg), *_derivation(cfg), *_evaluation(cfg), *_progress(cfg)]
 
 
 def _text(cfg: TextConfig) -> Iterator[str]:
@@ -42,6 +42,14 @@ def _text_alone(cfg: TextConfig) -> Iterator[str]:
                 f"search.{key}: {value:g} has no effect: {cfg.method.name} trains each text model alone, by plain SGD whose learning rate "
                 f"stays at search.lr. Set it to {same:g}."
             )
+
+
+def _alone(cfg: Config) -> Iterator[str]:
+    if cfg.derive.genotype != "search" or "epochs" not in cfg.search.model_fields_set:
+        return
+    select, epochs = build_method(cfg).select, cfg.search.epochs
+    if isinstance(select, TrainedAlone) and select.epochs not in (None, epochs):
+        yield f"search.epochs: {epochs} has no effect: method.train_epochs is {select.epochs}. Set that to null, or both to the same."
 
 
 def _text_parts(cfg: TextConfig, folder: Path) -> Iterator[str]:

@@ -6,6 +6,7 @@ The table that goes in is long: a row for each epoch, cell, edge (``source-desti
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
@@ -16,7 +17,7 @@ from matplotlib.colors import PowerNorm
 
 from darts_core.report import palette, style
 from darts_core.report.cell_drawing import CELL_TITLES
-from darts_core.report.curves import draw_curve, epoch_axis
+from darts_core.report.curves import PHASES_NOTE, draw_curve, epoch_axis, mark_phases
 from darts_core.report.graph import state_name
 
 CELL_WIDTH, CELL_HEIGHT = 0.74, 0.27  # of the heatmap, inches
@@ -32,14 +33,17 @@ def wide(frame: pd.DataFrame, cell: str) -> pd.DataFrame:
     return means[list(dict.fromkeys(rows["op"]))].rename_axis(columns=None).reset_index()
 
 
-def plot_curves(frame: pd.DataFrame, cell: str, path: str | Path) -> Path:
-    """Draw the mean weight of each operation over the edges of ``cell`` against the epoch; return ``path``."""
+def plot_curves(frame: pd.DataFrame, cell: str, path: str | Path, *, phases: Sequence[int] = ()) -> Path:
+    """Draw the mean weight of each operation over the edges of ``cell`` against the epoch; return ``path``.
+
+    ``phases`` are the first epochs of the search's later phases, which are marked.
+    """
     means = wide(frame, cell)
     ops = [str(op) for op in means.columns[1:]]
     dashes = palette.dashes(ops)
     with style.look():
         figure = style.new_figure(7.2, 4.1)
-        style.head(figure, f"{_title(cell)}: mean weight of each operation", note="mean over the edges")
+        style.head(figure, f"{_title(cell)}: mean weight of each operation", note="; ".join(["mean over the edges", *([PHASES_NOTE] if phases else [])]))
         axes = style.place(figure, left=0.75, top=0.85, width=4.95, height=2.7)
         ends = []
         for op in ops:
@@ -47,6 +51,7 @@ def plot_curves(frame: pd.DataFrame, cell: str, path: str | Path) -> Path:
             ends += draw_curve(axes, means["epoch"], means[op], label=style.shorten(op, 18), colour=colour, dash=dashes[op])
         axes.set(xlabel="epoch", ylabel="mean weight")
         epoch_axis(axes, means["epoch"])
+        mark_phases(axes, phases)
         axes.set_ylim(bottom=0, top=1.08 * axes.dataLim.y1 if ends else 1.0)
         style.end_labels(axes, ends)
         return style.save(figure, path)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from darts_core.report import palette
 from darts_core.report.style import EndLabel
+
+PHASES_NOTE = "dashed: the next phase begins"
 
 Dash = str | tuple[float, tuple[float, ...]]
 
@@ -50,3 +55,17 @@ def epoch_axis(axes: Axes, epochs: pd.Series) -> None:
     else:
         axes.set_xticks([first])
     axes.margins(y=0.08)
+
+
+def phase_starts(history: pd.DataFrame) -> list[int]:
+    """Return the first epoch of each phase after the first one: where the column ``phase`` of ``history`` changes."""
+    if "phase" not in history:
+        return []
+    is_first = history["phase"].ne(history["phase"].shift())
+    return [int(epoch) for epoch in history.loc[is_first, "epoch"].iloc[1:]]
+
+
+def mark_phases(axes: Axes, starts: Sequence[int]) -> None:
+    """Draw a line ahead of the first epoch of each later phase; ``PHASES_NOTE`` says what it is."""
+    for start in starts:
+        axes.axvline(start - 0.5, color=palette.MUTED, linewidth=0.8, linestyle=(0, (2, 2)), zorder=0.5)

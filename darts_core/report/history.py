@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from darts_core.report import palette, style
-from darts_core.report.curves import draw_curve, epoch_axis
+from darts_core.report.curves import PHASES_NOTE, draw_curve, epoch_axis, mark_phases, phase_starts
 
 PANELS = (
     ("loss", "loss", "cross entropy (nats)"),
@@ -36,7 +36,7 @@ def plot_history(history: pd.DataFrame, path: str | Path, *, title: str) -> Path
     """Draw one panel each for loss, accuracy, perplexity and learning rate, as far as the table has them; return ``path``.
 
     Training is grey, validation blue; the epoch, or architecture, of highest validation accuracy, or lowest perplexity, is ringed.
-    Architectures are points: nothing leads from one to the next.
+    Architectures are points: nothing leads from one to the next. Where the column ``phase`` changes, a line says so.
     """
     step = step_of(history)
     _check(history, title, step)
@@ -45,7 +45,8 @@ def plot_history(history: pd.DataFrame, path: str | Path, *, title: str) -> Path
         raise ValueError(f"{title}: a history with a loss, an accuracy or lr expected. Got the columns {list(history.columns)}.")
     with style.look():
         figure = style.new_figure(0.2 + 3.55 * len(panels), 3.35)
-        style.head(figure, title, note=_best_note(history, step))
+        notes = (_best_note(history, step), PHASES_NOTE if phase_starts(history) else "")
+        style.head(figure, title, note="; ".join(filter(None, notes)))
         for k, (suffix, heading, unit) in enumerate(panels):
             axes = style.place(figure, left=0.75 + 3.55 * k, top=1.02, width=2.35, height=1.78)
             axes.set_title(heading.capitalize(), fontsize=9.5, pad=7)
@@ -104,6 +105,7 @@ def _panel(axes: Axes, history: pd.DataFrame, suffix: str, unit: str, step: str)
         ends += draw_curve(axes, history[step], history[column], label=label, colour=colour, is_joined=step == "epoch")
     axes.set(xlabel=step, ylabel=unit)
     epoch_axis(axes, history[step])
+    mark_phases(axes, phase_starts(history))
     if suffix == "lr":
         axes.set_ylim(bottom=0)
         return

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from darts_core.report.alphas import plot_curves, plot_heatmap, wide
+from darts_core.report.curves import phase_starts
 from darts_core.report.history import STEPS, plot_history
 from darts_core.report.rank_disorder import plot_rank_disorder
 
@@ -60,13 +61,14 @@ def draw_search(history: Rows, alphas: Rows, folder: Path, *, ranks: Rows = ()) 
 
     With ``ranks``, draw the rank disorder, too.
     """
-    plot_history(pd.DataFrame(history), folder / "history.png", title="Search")
+    table = pd.DataFrame(history)
+    plot_history(table, folder / "history.png", title="Search")
     if ranks:
-        plot_rank_disorder(pd.DataFrame(history), pd.DataFrame(ranks), folder / "rank_disorder.png")
+        plot_rank_disorder(table, pd.DataFrame(ranks), folder / "rank_disorder.png")
     frame = pd.DataFrame(alphas, columns=list(ALPHA_COLUMNS))
     epochs = sorted(frame["epoch"].unique())
     apart = -(-len(epochs) // HEATMAPS)
     for cell_type in frame["cell"].unique():
-        plot_curves(frame, cell_type, folder / ALPHAS / f"alphas_{cell_type}.png")
+        plot_curves(frame, cell_type, folder / ALPHAS / f"alphas_{cell_type}.png", phases=phase_starts(table))
         for epoch in epochs[::-1][::apart]:
             plot_heatmap(frame, cell_type, int(epoch), folder / f"alpha_{cell_type}_epoch_{int(epoch):04d}.png")

@@ -50,6 +50,10 @@ IDLE = [
         {"method": {"name": "robust_darts"}, "search": {"epochs": 21}},
         "method.name: robust_darts ends no search here: a rise of the eigenvalue shows in epoch 22 at the earliest, and search.epochs is",
     ),
+    (
+        {"method": {"name": "random_search", "shared_weights": False, "train_epochs": 2}, "search": {"epochs": 3}},
+        "search.epochs: 3 has no effect: method.train_epochs is 2.",
+    ),
     ({"runtime": {"progress": "bar", "processes": 2}}, "runtime.progress: bar gives lines in retrain: bars of 2 processes"),
 ]
 
@@ -69,6 +73,9 @@ def test_a_setting_without_effect_is_one_line(sections, line):
         {"augment": {"cutout_length": 0}},
         {"data": {**PHOTOS, "resize": "pad", "image_size": 32}},
         {"derive": {"rule": "strongest_edges"}},
+        {"method": {"name": "random_search", "shared_weights": False, "train_epochs": 2}},
+        {"method": {"name": "random_search", "shared_weights": False, "train_epochs": 3}, "search": {"epochs": 3}},
+        {"method": {"name": "random_search", "shared_weights": False}, "search": {"epochs": 3}},
         {"search": {"epochs": 6, "hessian_every": 6}},
         {"method": {"name": "robust_darts"}, "search": {"epochs": 22}},
         {"method": {"name": "robust_darts"}, "search": {"epochs": 5, "hessian_every": 6}, "derive": {"genotype": "DARTS_V2"}},

@@ -66,6 +66,12 @@ def test_curves_have_a_line_an_operation_and_its_name_beside_it(epochs, tmp_path
         assert sum(len(line.get_xdata()) == epochs for line in drawn) == len(OPS)
 
 
+def test_curves_mark_where_a_phase_begins(tmp_path, figures, is_readable):
+    plot_curves(table(epochs=6), "normal", tmp_path / "curves.png", phases=[3, 5])
+    assert [line.get_xdata()[0] for line in figures[0].axes[0].lines if [*line.get_ydata()] == [0, 1]] == [2.5, 4.5]
+    assert "mean over the edges; dashed: the next phase begins" in is_readable()
+
+
 def test_curves_without_any_value_are_an_empty_frame(tmp_path, is_readable):
     plot_curves(table().assign(weight=math.nan), "normal", tmp_path / "curves.png")
     assert not set(OPS) & set(is_readable())

@@ -42,6 +42,20 @@ def test_a_column_that_is_missing_or_empty_takes_its_panel_along(tmp_path, figur
     assert not any("highest" in text for text in is_readable())
 
 
+def test_where_a_phase_begins_stands_a_line(tmp_path, figures, is_readable):
+    frame = history(9).assign(phase=[1, 1, 1, 2, 2, 2, 3, 3, 3])
+    plot_history(frame, tmp_path / "curves.png", title="Search")
+    for axes in figures[0].axes:
+        assert [line.get_xdata()[0] for line in axes.lines if [*line.get_ydata()] == [0, 1]] == [3.5, 6.5]
+    assert any(text.endswith("; dashed: the next phase begins") for text in is_readable())
+
+
+def test_a_search_of_one_phase_has_no_such_line(tmp_path, figures, is_readable):
+    plot_history(history(9).assign(phase=1), tmp_path / "curves.png", title="Search")
+    assert not any("phase" in text for text in is_readable())
+    assert not any([*line.get_ydata()] == [0, 1] for axes in figures[0].axes for line in axes.lines)
+
+
 def test_gaps_stay_gaps_and_a_lonely_point_is_marked(tmp_path, figures):
     frame = history()
     frame.loc[[3, 5], "train_loss"] = [math.nan, math.inf]
