@@ -1,4 +1,4 @@
-"""Search without a supernet: architectures that are each trained by themselves, and the best of them on held-out data."""
+"""Search without a supernet: architectures that are each trained by themselves, and the best of them."""
 
 from __future__ import annotations
 
@@ -41,11 +41,13 @@ def search_alone(
     rounds: Sequence[tuple[int, int]],
     train: Callable[[int], TrainAlone],
     generator: torch.Generator,
+    rank_by: str = "validation",
     progress: str = "off",
     log: Log = no_log,
     checkpoint: Checkpoint | None = None,
 ) -> SearchResult:
-    """Draw different architectures, train one after the other, and return the best in its last epoch on held-out data.
+    """Draw different architectures, train one after the other, and return the best in its last epoch: on held-out data, or, where they
+    are ranked by ``training_speed``, of the lowest training loss.
 
     ``rounds`` are numbers of architectures and of epochs: the best of a round go through to the next, trained from scratch again by what
     ``train`` returns for its epochs. The history has a row for each training, with the number of the ``architecture`` from 1, in the order
@@ -60,7 +62,7 @@ def search_alone(
     trainings = sum(count for count, _ in rounds)
     reporter = Progress("search", trainings, mode=progress, done=len(history), unit="architecture" if len(rounds) == 1 else "training")
     drawn = []
-    for number, (place, epochs) in enumerate(_in_turn(rounds, history)):
+    for number, (place, epochs) in enumerate(_in_turn(rounds, history, rank_by)):
         drawn.append(place)
         if number < len(history):
             continue
@@ -75,8 +77,9 @@ def search_alone(
         reporter.epoch(row)
     reporter.close()
     last_round = trainings - rounds[-1][0]
-    best = last_round + _best(history[last_round:], 1)[0]
-    LOG.info("search: architecture %d of %d is the best on held-out data, each trained alone.", drawn[best] + 1, len(genotypes))
+    best = last_round + _best(history[last_round:], 1, rank_by)[0]
+    where = "by its training loss" if rank_by == "training_speed" else "on held-out data"
+    LOG.info("search: architecture %d of %d is the best %s, each trained alone.", drawn[best] + 1, len(genotypes), where)
     offers, like = space.offers(), torch.zeros(())
     op_weights = {
         cell_type: path_of(cell, offer=offers[cell_type], shape=space.shape, like=like).op_EO
@@ -98,21 +101,21 @@ def search_alone(
     )
 
 
-def _in_turn(rounds: Sequence[tuple[int, int]], history: Sequence[Mapping[str, float]]) -> Iterator[tuple[int, int]]:
+def _in_turn(rounds: Sequence[tuple[int, int]], history: Sequence[Mapping[str, float]], rank_by: str) -> Iterator[tuple[int, int]]:
     """Yield which architecture is to be trained, and for how many epochs; ``history`` must have all rows of a round by its end."""
     running, before = list(range(rounds[0][0])), 0
     for count, epochs in rounds:
         if before:
-            running = [running[place] for place in _best(history[before - len(running) : before], count)]
+            running = [running[place] for place in _best(history[before - len(running) : before], count, rank_by)]
         yield from ((place, epochs) for place in running)
         before += count
 
 
-def _best(rows: Sequence[Mapping[str, float]], count: int) -> list[int]:
+def _best(rows: Sequence[Mapping[str, float]], count: int, rank_by: str) -> list[int]:
     """Return the places of the best of a round, the best first; of equals the first. Raise ``TrainingError`` where there is none."""
     if all(row["diverged"] for row in rows):
         raise TrainingError(f"The training of all {len(rows)} architectures diverged. Lower search.lr, or set search.grad_clip.")
-    return sorted(range(len(rows)), key=lambda place: _score(rows[place]), reverse=True)[:count]
+    return sorted(range(len(rows)), key=lambda place: _score(rows[place], rank_by), reverse=True)[:count]
 
 
 def _outcome(train: TrainAlone, genotype: Genotype, number: int, architecture: int) -> tuple[Row, Sequence[Mapping[str, float]]]:
@@ -131,10 +134,15 @@ def _outcome(train: TrainAlone, genotype: Genotype, number: int, architecture: i
     return {name: last[name] for name in KEPT if name in last}, trained.costs
 
 
-def _score(row: Mapping[str, float]) -> tuple[float, float]:
-    """Of the highest accuracy, of these of the lowest loss; of a text by the loss alone; what diverged comes last."""
+def _score(row: Mapping[str, float], rank_by: str) -> tuple[float, float]:
+    """Of the highest accuracy, of these of the lowest loss; of a text by the loss alone; by training_speed of the lowest training loss.
+
+    What diverged comes last.
+    """
     if row["diverged"]:
         return -math.inf, -math.inf
+    if rank_by == "training_speed":
+        return -row["train_loss"], -row["valid_loss"]
     return row.get("valid_acc", 0.0), -row["valid_loss"]
 
 

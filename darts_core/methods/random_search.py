@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from darts_core.methods import METHODS
 from darts_core.search.bilevel import Still
 from darts_core.search.method import Method
@@ -18,6 +20,7 @@ def random_search(
     score_batches: int | None = None,
     train_epochs: int | None = None,
     halving: int | None = None,
+    rank_by: Literal["validation", "training_speed"] | None = None,
 ) -> Method:
     """Random search (Li and Talwalkar, UAI 2019, arXiv:1902.07638), with shared weights or without: what a search must beat.
 
@@ -40,9 +43,10 @@ def random_search(
             samples=at_least(1, "samples", samples),
             epochs=None if train_epochs is None else at_least(1, "train_epochs", train_epochs),
             halving=None if halving is None else at_least(2, "halving", halving),
+            rank_by=rank_by or "validation",
         )
         return Method(relax=Uniform(), arch_gradient=Still(), select=alone)
-    for key, value in {"train_epochs": train_epochs, "halving": halving}.items():
+    for key, value in {"train_epochs": train_epochs, "halving": halving, "rank_by": rank_by}.items():
         if value is not None:
             raise ValueError(f"method.{key} has an effect with method.shared_weights: false alone. Set it to null. Got {value}.")
     batches = 8 if score_batches is None else at_least(1, "score_batches", score_batches)

@@ -19,7 +19,15 @@ def without_effect(cfg: Config, *, folder: Path = Path()) -> list[str]:
     As far as ``params.yaml`` alone can tell, and the names of a text's files; ``folder`` is that of ``params.yaml``.
     """
     if isinstance(cfg, TextConfig):
-        return [*_text(cfg), *_text_alone(cfg), *_alone(cfg), *_text_parts(cfg, folder), *_curvature(cfg), *_derivation(cfg), *_progress(cfg)]
+        return [
+            *_text(cfg),
+            *_text_alone(cfg),
+            *_alone(cfg),
+            *_text_parts(cfg, folder),
+            *_curvature(cfg),
+            *_derivation(cfg),
+            *_progress(cfg),
+        ]
     return [*_augmentation(cfg), *_alone(cfg), *_data(cfg), *_curvature(cfg), *_derivation(cfg), *_evaluation(cfg), *_progress(cfg)]
 
 

@@ -130,7 +130,7 @@ def _search_alone(
     log: Log,
     checkpoint: Checkpoint | None,
 ) -> SearchResult:
-    """Train random architectures one by one on the images or the text for the weights; the best of the held-out ones is found."""
+    """Train random architectures one by one on the images or the text for the weights; the best of them is found."""
     assert isinstance(method.select, TrainedAlone)
     check_warmup(method, cfg.search)
 
@@ -142,6 +142,7 @@ def _search_alone(
         method,
         space=space,
         rounds=method.select.rounds(cfg.search),
+        rank_by=method.select.rank_by,
         train=train,
         generator=stream(cfg.seed, "random search"),
         progress=session.progress,

@@ -43,7 +43,11 @@ def plot_curves(frame: pd.DataFrame, cell: str, path: str | Path, *, phases: Seq
     dashes = palette.dashes(ops)
     with style.look():
         figure = style.new_figure(7.2, 4.1)
-        style.head(figure, f"{_title(cell)}: mean weight of each operation", note="; ".join(["mean over the edges", *([PHASES_NOTE] if phases else [])]))
+        style.head(
+            figure,
+            f"{_title(cell)}: mean weight of each operation",
+            note="; ".join(["mean over the edges", *([PHASES_NOTE] if phases else [])]),
+        )
         axes = style.place(figure, left=0.75, top=0.85, width=4.95, height=2.7)
         ends = []
         for op in ops:

@@ -85,11 +85,13 @@ class TrainedAlone:
 
     There is no supernet: whoever runs such a search trains them, for ``epochs`` (None: search.epochs), and ranks them by the held-out data.
     With ``halving`` the best one in so many goes through to another round, in which it is trained anew for so many times as long.
+    ``rank_by`` training_speed is by the training loss of the last epoch instead: TSE-E, E=1 (Ru et al., NeurIPS 2021, arXiv:2006.04492).
     """
 
     samples: int
     epochs: int | None
     halving: int | None = None
+    rank_by: str = "validation"
     rule: str = "best_of_trained"
 
     def rounds(self, cfg: SearchConfig) -> list[tuple[int, int]]:

@@ -115,6 +115,7 @@ def test_darts_plus_has_a_limit():
         ("random_search", {"shared_weights": False, "train_epochs": 0}, r"method\.train_epochs must be at least 1\. Got 0\."),
         ("random_search", {"shared_weights": False, "halving": 1}, r"method\.halving must be at least 2\. Got 1\."),
         ("random_search", {"halving": 3}, r"method\.halving has an effect with method\.shared_weights: false alone"),
+        ("random_search", {"rank_by": "training_speed"}, r"method\.rank_by has an effect with method\.shared_weights: false alone"),
         ("random_search", {"train_epochs": 3}, r"method\.train_epochs has an effect with method\.shared_weights: false alone"),
         (
             "random_search",
