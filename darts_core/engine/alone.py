@@ -73,7 +73,7 @@ def search_alone(
         if checkpoint is not None:
             checkpoint.save("search", {"history": history, "costs": costs})
             checkpoint.discard(state_name(number))
-        log({name: value for name, value in {**history[-1], **costs[-1]}.items() if name != "architecture"}, number + 1)
+        log({**history[-1], **costs[-1]}, number + 1)
         reporter.epoch(row)
     reporter.close()
     last_round = trainings - rounds[-1][0]

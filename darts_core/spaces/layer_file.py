@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ class LayerFile:
 def read_layer_file(path: Path | None) -> LayerFile:
     """Return what a file says, or the built-in one for None.
 
-    Raise ``ValueError`` that names the file and the key, what was expected there and what it holds.
+    Raise ``ValueError`` that names the file and the key, what was expected there and what it holds; a line for each layer at fault.
     """
     source = "the built-in search space" if path is None else str(path)
     where = f"space.search_space: {BUILT_IN.name if path is None else path}"
@@ -48,13 +50,22 @@ def read_layer_file(path: Path | None) -> LayerFile:
     common = _operations(top["operations"], f"{where}: operations") if "operations" in top else None
     if not isinstance(top["layers"], list) or not top["layers"]:
         raise ValueError(f"{where}: layers must be a list with at least one layer. Got {top['layers']!r}.")
-    read = [_layer(layer, f"{where}: layers[{number}]", common) for number, layer in enumerate(top["layers"])]
-    return LayerFile(
-        layers=tuple(layer for layer, _ in read),
-        operations=tuple(operations for _, operations in read),
-        init_channels=checked_int(top["init_channels"], f"{where}: init_channels", least=1),
-        source=source,
-    )
+    faults: list[str] = []
+    init_channels = _noted(faults, partial(checked_int, top["init_channels"], f"{where}: init_channels", least=1))
+    read = [_noted(faults, partial(_layer, layer, f"{where}: layers[{number}]", common)) for number, layer in enumerate(top["layers"])]
+    if faults:
+        raise ValueError("\n".join(faults))
+    layers, operations = zip(*read)
+    return LayerFile(layers=layers, operations=operations, init_channels=init_channels, source=source)
+
+
+def _noted(faults: list[str], read: Callable[[], Any]) -> Any:
+    """Return what ``read`` does; None where it raises, whose message ``faults`` gets."""
+    try:
+        return read()
+    except ValueError as error:
+        faults.append(str(error))
+        return None
 
 
 def _layer(data: Any, where: str, common: tuple[str, ...] | None) -> tuple[Layer, tuple[str, ...]]:

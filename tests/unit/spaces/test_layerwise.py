@@ -135,6 +135,17 @@ def test_a_fault_of_the_file_is_named(tmp_path, data, message):
     assert "search_space.json" in str(caught.value)
 
 
+def test_every_layer_at_fault_is_told_at_once(tmp_path):
+    layers = [{"channels": 0}, {"channels": 8}, {"channels": 8, "stride": 3}]
+    with pytest.raises(ValueError, match="at least 1") as caught:
+        build(tmp_path, edited(init_channels=0, layers=layers))
+    assert [line.split("search_space.json: ")[1].split(":")[0] for line in str(caught.value).splitlines()] == [
+        "init_channels",
+        "layers[0].channels",
+        "layers[2].stride",
+    ]
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"space\.search_space: .*gone\.json: cannot be read .*null for the built-in search space"):
         SPACES.build("layerwise", {"search_space": str(tmp_path / "gone.json")})
