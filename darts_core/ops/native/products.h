@@ -37,12 +37,20 @@ template <class T> class Packed {
                 const int64_t count = std::min(wide, columns - n * wide), length = start(part + 1) - start(part);
                 T *to = panel(part, n);
                 const T *source = from + start(part) * row + n * wide * step;
-                for (int64_t k = 0; k < length; ++k)
-                    for (int64_t c = 0; c < wide; ++c) to[k * wide + c] = c < count ? source[k * row + c * step] : T(0);
+                if (count < wide) std::fill(to, to + length * wide, T(0));
+                if (step == 1)
+                    for (int64_t k = 0; k < length; ++k) copy_some(source + k * row, count, to + k * wide);
+                else
+                    for (int64_t c = 0; c < count; ++c)
+                        for (int64_t k = 0; k < length; ++k) to[k * wide + c] = source[k * row + c * step];
             }
     }
 
   private:
+    static void copy_some(const T *from, int64_t count, T *to) {
+        if (count == wide) std::memcpy(to, from, wide * sizeof(T));
+        else std::memcpy(to, from, size_t(count) * sizeof(T));
+    }
     T *data_;
 };
 
@@ -50,6 +58,10 @@ template <class T, int M, int N> INLINE void tile(Left<T> a, const T *b, int64_t
     constexpr int lanes = Vector<T>::lanes;
     Vec<T> sum[M][N] = {};
     const T *from = a.data;
+#pragma GCC unroll 6
+    for (int m = 0; m < M; ++m) // by the time that the sums are made, their place is in the cache
+#pragma GCC unroll 2
+        for (int n = 0; n < N; ++n) __builtin_prefetch(out + m * out_row + n * lanes, 1);
     for (int64_t k = 0; k < depth; ++k, from += a.step, b += 2 * lanes) {
         Vec<T> right[N];
 #pragma GCC unroll 2
@@ -89,13 +101,17 @@ template <class T> INLINE void tiles(int64_t rows, Left<T> a, const T *b, int64_
     }
 }
 
-template <class T> INLINE void lay_side_by_side(Left<T> a, int64_t rows, int64_t depth, T *to) {
-    if (a.row == 1 && rows == 6) {
-        for (int64_t d = 0; d < depth; ++d, to += 6, a.data += a.step) std::memcpy(to, a.data, 6 * sizeof(T));
-        return;
+// Six rows side by side, one such block after the other.
+template <class T> void lay_side_by_side(Left<T> a, int64_t rows, int64_t depth, T *to) {
+    for (int64_t d = 0; d < depth; ++d) {
+        const T *from = a.data + d * a.step;
+        T *block = to + d * 6;
+        int64_t m = 0;
+        if (a.row == 1)
+            for (; m + 6 <= rows; m += 6, block += 6 * depth) std::memcpy(block, from + m, 6 * sizeof(T));
+        for (; m < rows; m += 6, block += 6 * depth)
+            for (int64_t r = 0; r < std::min<int64_t>(6, rows - m); ++r) block[r] = from[(m + r) * a.row];
     }
-    for (int64_t d = 0; d < depth; ++d)
-        for (int64_t r = 0; r < rows; ++r) to[d * 6 + r] = a.data[r * a.row + d * a.step];
 }
 
 // Panels first..last-1 of out, whose rows lie `out_row` apart: a times b, added to what is there if `adds`.
@@ -108,7 +124,7 @@ void multiply_panels(Left<T> a, int64_t rows, const Packed<T> &b, T *out, int64_
         for (int64_t part = 0; part < b.parts; ++part) {
             const int64_t k = b.start(part), depth = b.start(part + 1) - k;
             const T *from = a.data + top * a.row + k * a.step;
-            for (int64_t m = 0; packs && m < own; m += 6) lay_side_by_side({from + m * a.row, a.row, a.step}, std::min<int64_t>(6, own - m), depth, block.scalars() + m * depth);
+            if (packs) lay_side_by_side<T>({from, a.row, a.step}, own, depth, block.scalars());
             for (int64_t n = first; n < last; ++n)
                 for (int64_t m = 0; m < own; m += 6) {
                     const Left<T> left = packs ? Left<T>{block.scalars() + m * depth, 1, 6} : Left<T>{from + m * a.row, a.row, 1};
