@@ -31,9 +31,10 @@ template <class T> class Packed {
     T *panel(int64_t part, int64_t n) const { return data_ + (start(part) * panels + n * (start(part + 1) - start(part))) * wide; }
 
     // Element (k, n) lies at from + k * row + n * step.
-    void fill(const T *from, int64_t row, int64_t step) const {
+    void fill(const T *from, int64_t row, int64_t step) const { fill(from, row, step, 0, panels); }
+    void fill(const T *from, int64_t row, int64_t step, int64_t first, int64_t last) const {
         for (int64_t part = 0; part < parts; ++part)
-            for (int64_t n = 0; n < panels; ++n) {
+            for (int64_t n = first; n < last; ++n) {
                 const int64_t count = std::min(wide, columns - n * wide), length = start(part + 1) - start(part);
                 T *to = panel(part, n);
                 const T *source = from + start(part) * row + n * wide * step;
@@ -135,9 +136,22 @@ void multiply_panels(Left<T> a, int64_t rows, const Packed<T> &b, T *out, int64_
     }
 }
 
+inline int64_t parts_of_product(int64_t rows, int64_t depth, int64_t columns, int64_t panels, int64_t threads) {
+    return std::min(parts_of(panels, threads), rows * depth * columns / PRODUCTS_A_THREAD + 1);
+}
+
 template <class T> void multiply(Left<T> a, int64_t rows, const Packed<T> &b, T *out, int64_t out_row, bool adds, int64_t threads) {
-    const int64_t parts = std::min(parts_of(b.panels, threads), rows * b.depth * b.columns / PRODUCTS_A_THREAD + 1);
+    const int64_t parts = parts_of_product(rows, b.depth, b.columns, b.panels, threads);
     in_parts(b.panels, parts, [&](int64_t first, int64_t last, int64_t) { multiply_panels(a, rows, b, out, out_row, adds, first, last); });
+}
+
+// Adds a times the rows of `right` to out; `b` is the room for them, packed.
+template <class T> void add_product(Left<T> a, int64_t rows, const T *right, const Packed<T> &b, T *out, int64_t threads) {
+    const int64_t parts = parts_of_product(rows, b.depth, b.columns, b.panels, threads);
+    in_parts(b.panels, parts, [&](int64_t first, int64_t last, int64_t) {
+        b.fill(right, b.columns, 1, first, last);
+        multiply_panels(a, rows, b, out, b.columns, true, first, last);
+    });
 }
 
 } // namespace
