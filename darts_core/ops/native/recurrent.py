@@ -40,7 +40,7 @@ class NativeSteps(torch.autograd.Function):
         seen, before = new(nodes + 1, batch, twice // 2), first.clone() if mask is None else first * mask
         settings = (weights, mask, bn, first, gates, made, states, rstd, outputs)
         others = {"product": product, "mean_out": mean, "var_out": var, "seen": seen, "seen_before": before}
-        node = _caller("recurrent_forward", settings, (u, *w), **others)
+        node = _caller("recurrent_forward", settings, (u, *w), None, **others)
         for t in range(steps):
             for i in range(nodes + 1):
                 node(t, i)
@@ -64,12 +64,12 @@ class NativeSteps(torch.autograd.Function):
             "recurrent_backward",
             (weights, mask, ctx.bn, first, gates, made, states, rstd, outputs),
             (u, *w),
+            grad_w,
             **{"grad_outputs": grad_outputs, "base": base, "direct": direct, "back": back, "direct_before": direct_before},
             **{"back_before": back_before, "grad_node": grad_node, "grad_made": grad_made, "grad_gates": grad_gates},
             grad_weights=grad_p,
             seen=seen,
             packed_grad=None if grad_w is None else new(nodes * batch * (twice + WIDEST_PANEL)),
-            grad_w=grad_w,
         )
         for t in reversed(range(steps)):
             for i in range(nodes, -1, -1):
@@ -84,7 +84,7 @@ class NativeSteps(torch.autograd.Function):
 
 
 def _caller(
-    name: str, settings: Sequence[Any], w: Sequence[Tensor], grad_w: Sequence[Tensor] | None = None, **tensors: Tensor | None
+    name: str, settings: Sequence[Any], w: Sequence[Tensor], grad_w: Sequence[Tensor] | None, /, **tensors: Tensor | None
 ) -> Callable[[int, int], None]:
     """Lay out the weights, and return what calls the kernel ``name`` for a time step and a node; 0 is the first state."""
     weights, mask, bn, first, gates, made, states, rstd, outputs = settings
