@@ -135,6 +135,8 @@ class StepsArguments(Structure):
         ),
         *((name, c_void_p) for name in ("grad_outputs", "base", "direct", "back", "direct_before", "back_before")),
         *((name, c_void_p) for name in ("grad_node", "grad_made", "grad_gates", "grad_weights")),
+        ("grad_w", POINTER(c_void_p)),
+        ("packed_grad", c_void_p),
     ]
 
 

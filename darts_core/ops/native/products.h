@@ -31,18 +31,27 @@ template <class T> class Packed {
     T *panel(int64_t part, int64_t n) const { return data_ + (start(part) * panels + n * (start(part + 1) - start(part))) * wide; }
 
     // Element (k, n) lies at from + k * row + n * step.
-    void fill(const T *from, int64_t row, int64_t step) const {
+    void fill(const T *from, int64_t row, int64_t step) const { fill(from, row, step, 0, panels); }
+    void fill(const T *from, int64_t row, int64_t step, int64_t first, int64_t last) const {
         for (int64_t part = 0; part < parts; ++part)
-            for (int64_t n = 0; n < panels; ++n) {
+            for (int64_t n = first; n < last; ++n) {
                 const int64_t count = std::min(wide, columns - n * wide), length = start(part + 1) - start(part);
                 T *to = panel(part, n);
                 const T *source = from + start(part) * row + n * wide * step;
-                for (int64_t k = 0; k < length; ++k)
-                    for (int64_t c = 0; c < wide; ++c) to[k * wide + c] = c < count ? source[k * row + c * step] : T(0);
+                if (count < wide) std::fill(to, to + length * wide, T(0));
+                if (step == 1)
+                    for (int64_t k = 0; k < length; ++k) copy_some(source + k * row, count, to + k * wide);
+                else
+                    for (int64_t c = 0; c < count; ++c)
+                        for (int64_t k = 0; k < length; ++k) to[k * wide + c] = source[k * row + c * step];
             }
     }
 
   private:
+    static void copy_some(const T *from, int64_t count, T *to) {
+        if (count == wide) std::memcpy(to, from, wide * sizeof(T));
+        else std::memcpy(to, from, size_t(count) * sizeof(T));
+    }
     T *data_;
 };
 
@@ -50,6 +59,10 @@ template <class T, int M, int N> INLINE void tile(Left<T> a, const T *b, int64_t
     constexpr int lanes = Vector<T>::lanes;
     Vec<T> sum[M][N] = {};
     const T *from = a.data;
+#pragma GCC unroll 6
+    for (int m = 0; m < M; ++m) // by the time that the sums are made, their place is in the cache
+#pragma GCC unroll 2
+        for (int n = 0; n < N; ++n) __builtin_prefetch(out + m * out_row + n * lanes, 1);
     for (int64_t k = 0; k < depth; ++k, from += a.step, b += 2 * lanes) {
         Vec<T> right[N];
 #pragma GCC unroll 2
@@ -89,13 +102,17 @@ template <class T> INLINE void tiles(int64_t rows, Left<T> a, const T *b, int64_
     }
 }
 
-template <class T> INLINE void lay_side_by_side(Left<T> a, int64_t rows, int64_t depth, T *to) {
-    if (a.row == 1 && rows == 6) {
-        for (int64_t d = 0; d < depth; ++d, to += 6, a.data += a.step) std::memcpy(to, a.data, 6 * sizeof(T));
-        return;
+// Six rows side by side, one such block after the other.
+template <class T> void lay_side_by_side(Left<T> a, int64_t rows, int64_t depth, T *to) {
+    for (int64_t d = 0; d < depth; ++d) {
+        const T *from = a.data + d * a.step;
+        T *block = to + d * 6;
+        int64_t m = 0;
+        if (a.row == 1)
+            for (; m + 6 <= rows; m += 6, block += 6 * depth) std::memcpy(block, from + m, 6 * sizeof(T));
+        for (; m < rows; m += 6, block += 6 * depth)
+            for (int64_t r = 0; r < std::min<int64_t>(6, rows - m); ++r) block[r] = from[(m + r) * a.row];
     }
-    for (int64_t d = 0; d < depth; ++d)
-        for (int64_t r = 0; r < rows; ++r) to[d * 6 + r] = a.data[r * a.row + d * a.step];
 }
 
 // Panels first..last-1 of out, whose rows lie `out_row` apart: a times b, added to what is there if `adds`.
@@ -108,7 +125,7 @@ void multiply_panels(Left<T> a, int64_t rows, const Packed<T> &b, T *out, int64_
         for (int64_t part = 0; part < b.parts; ++part) {
             const int64_t k = b.start(part), depth = b.start(part + 1) - k;
             const T *from = a.data + top * a.row + k * a.step;
-            for (int64_t m = 0; packs && m < own; m += 6) lay_side_by_side({from + m * a.row, a.row, a.step}, std::min<int64_t>(6, own - m), depth, block.scalars() + m * depth);
+            if (packs) lay_side_by_side<T>({from, a.row, a.step}, own, depth, block.scalars());
             for (int64_t n = first; n < last; ++n)
                 for (int64_t m = 0; m < own; m += 6) {
                     const Left<T> left = packs ? Left<T>{block.scalars() + m * depth, 1, 6} : Left<T>{from + m * a.row, a.row, 1};
@@ -119,9 +136,22 @@ void multiply_panels(Left<T> a, int64_t rows, const Packed<T> &b, T *out, int64_
     }
 }
 
+inline int64_t parts_of_product(int64_t rows, int64_t depth, int64_t columns, int64_t panels, int64_t threads) {
+    return std::min(parts_of(panels, threads), rows * depth * columns / PRODUCTS_A_THREAD + 1);
+}
+
 template <class T> void multiply(Left<T> a, int64_t rows, const Packed<T> &b, T *out, int64_t out_row, bool adds, int64_t threads) {
-    const int64_t parts = std::min(parts_of(b.panels, threads), rows * b.depth * b.columns / PRODUCTS_A_THREAD + 1);
+    const int64_t parts = parts_of_product(rows, b.depth, b.columns, b.panels, threads);
     in_parts(b.panels, parts, [&](int64_t first, int64_t last, int64_t) { multiply_panels(a, rows, b, out, out_row, adds, first, last); });
+}
+
+// Adds a times the rows of `right` to out; `b` is the room for them, packed.
+template <class T> void add_product(Left<T> a, int64_t rows, const T *right, const Packed<T> &b, T *out, int64_t threads) {
+    const int64_t parts = parts_of_product(rows, b.depth, b.columns, b.panels, threads);
+    in_parts(b.panels, parts, [&](int64_t first, int64_t last, int64_t) {
+        b.fill(right, b.columns, 1, first, last);
+        multiply_panels(a, rows, b, out, b.columns, true, first, last);
+    });
 }
 
 } // namespace

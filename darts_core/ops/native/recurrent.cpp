@@ -1,4 +1,4 @@
-// A relaxed recurrent cell, a node at a time, forward and backward, but for the gradients of its weights; and the decoder with its loss. What
+// A relaxed recurrent cell, a node at a time, forward and backward, but for the gradient of state 0's weights; and the decoder with its loss. What
 // recurrent.py passes is declared here, field by field, what decoder.py passes in decoder.h.
 
 #include "decoder.h"
@@ -31,6 +31,8 @@ struct StepsArguments {
     void *grad_made;          // (N, B, 2D)
     void *grad_gates;         // (T, B, 2D)
     double *grad_weights;     // (E, 4), added to; or null
+    void *const *grad_w;      // of each node, (D, 2D), added to; or null
+    void *packed_grad;        // a node's grad_made, as these sums read it; for N B (2D + WIDEST_PANEL) numbers
 };
 }
 
@@ -209,14 +211,30 @@ template <class T> struct Steps {
             });
     }
 
+    // Makes what products have seen of the states, all but the last.
+    void see_again(int64_t first, int64_t last) const {
+        const T *mask = static_cast<const T *>(a.mask), *from = state(0);
+        T *to = at(a.seen, 0);
+        for (int64_t row = 0; row < a.nodes * B; ++row)
+            along<T>(first, last, [&](int64_t d, auto n) {
+                const V s = load_some(from + row * D + d, n);
+                store_some(to + row * D + d, mask ? s * load_some(mask + row % B * D + d, n) : s, n);
+            });
+    }
+
     int node_backward(int64_t i) const {
         std::vector<double> sums(size_t(parts_of(D, a.threads) * i * 4), 0.0);
         const int64_t parts = by_columns(i, [&](int64_t first, int64_t last, int64_t part) {
             if (i == a.nodes) start_backward(first, last);
+            if (i == a.nodes && a.grad_w) see_again(first, last);
             through_norm(i, first, last);
             for (int64_t j = 0; j < i; ++j) edge_backward(i, j, first, last, sums.data() + (part * i + j) * 4);
         });
         through_product(at(a.grad_made, 0), i * B, i, at(a.back, 0), i != a.nodes);
+        if (a.grad_w) {
+            const Packed<T> grad(i * B, 2 * D, at(a.packed_grad, 0));
+            add_product<T>({at(a.seen, 0), 1, D}, D, at(a.grad_made, 0), grad, at(a.grad_w[i - 1], 0), a.threads);
+        }
         if (!a.grad_weights) return DONE;
         double *to = a.grad_weights + i * (i - 1) / 2 * 4;
         for (int64_t part = 0; part < parts; ++part)

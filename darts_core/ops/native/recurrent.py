@@ -1,4 +1,4 @@
-"""All time steps of a relaxed recurrent cell by the kernels, but for the gradients of its weights, which torch is quicker at.
+"""All time steps of a relaxed recurrent cell by the kernels, but for the gradient of state 0's weights, which is one product.
 
 Kept are products, with the gates' sigmoids in their place, and states; the other activations are computed again in the backward pass.
 """
@@ -40,7 +40,7 @@ class NativeSteps(torch.autograd.Function):
         seen, before = new(nodes + 1, batch, twice // 2), first.clone() if mask is None else first * mask
         settings = (weights, mask, bn, first, gates, made, states, rstd, outputs)
         others = {"product": product, "mean_out": mean, "var_out": var, "seen": seen, "seen_before": before}
-        node = _caller("recurrent_forward", settings, (u, *w), **others)
+        node = _caller("recurrent_forward", settings, (u, *w), None, **others)
         for t in range(steps):
             for i in range(nodes + 1):
                 node(t, i)
@@ -56,24 +56,24 @@ class NativeSteps(torch.autograd.Function):
         first, u, weights, mask, gates, made, states, rstd, outputs, *w = ctx.saved_tensors
         (steps, batch, twice), nodes, new = gates.shape, len(w), first.new_empty
         grad_p = torch.zeros_like(weights) if ctx.needs_input_grad[3] else None
-        grad_w = [torch.zeros_like(own) for own in w] if any(ctx.needs_input_grad[6:]) else None
+        grad_w = [own.new_zeros(own.shape) for own in w] if any(ctx.needs_input_grad[6:]) else None
         grad_gates, grad_made = torch.empty_like(gates), new(nodes, batch, twice)
-        direct, back, masked = (new(nodes + 1, batch, twice // 2) for _ in range(3))
+        direct, back, seen = (new(nodes + 1, batch, twice // 2) for _ in range(3))
         base, grad_node, direct_before, back_before = (new(batch, twice // 2) for _ in range(4))
         node = _caller(
             "recurrent_backward",
             (weights, mask, ctx.bn, first, gates, made, states, rstd, outputs),
             (u, *w),
+            grad_w,
             **{"grad_outputs": grad_outputs, "base": base, "direct": direct, "back": back, "direct_before": direct_before},
             **{"back_before": back_before, "grad_node": grad_node, "grad_made": grad_made, "grad_gates": grad_gates},
             grad_weights=grad_p,
+            seen=seen,
+            packed_grad=None if grad_w is None else new(nodes * batch * (twice + WIDEST_PANEL)),
         )
         for t in reversed(range(steps)):
-            seen = states[t] if mask is None or grad_w is None else torch.mul(states[t], mask, out=masked)
             for i in range(nodes, -1, -1):
                 node(t, i)
-                if grad_w is not None and i:
-                    grad_w[i - 1].addmm_(seen[:i].flatten(0, 1).t(), grad_made[:i].flatten(0, 1))
         grad_first = direct_before + (back_before if mask is None else back_before * mask)
         grad_u = None
         if ctx.needs_input_grad[2]:
@@ -83,7 +83,9 @@ class NativeSteps(torch.autograd.Function):
         return grad_gates, grad_first, grad_u, None if grad_p is None else grad_p.to(ctx.dtype), None, None, *grads_w
 
 
-def _caller(name: str, settings: Sequence[Any], w: Sequence[Tensor], **tensors: Tensor | None) -> Callable[[int, int], None]:
+def _caller(
+    name: str, settings: Sequence[Any], w: Sequence[Tensor], grad_w: Sequence[Tensor] | None, /, **tensors: Tensor | None
+) -> Callable[[int, int], None]:
     """Lay out the weights, and return what calls the kernel ``name`` for a time step and a node; 0 is the first state."""
     weights, mask, bn, first, gates, made, states, rstd, outputs = settings
     steps, batch, twice = gates.shape
@@ -98,7 +100,8 @@ def _caller(name: str, settings: Sequence[Any], w: Sequence[Tensor], **tensors: 
         width=twice // 2,
         nodes=states.shape[1] - 1,
         threads=torch.get_num_threads(),
-        w=(ctypes.c_void_p * len(rows))(*(own.data_ptr() for own in rows)),
+        w=_pointers(rows),
+        grad_w=None if grad_w is None else _pointers(grad_w),
         pack=packed.shape[1],
         eps=bn.eps,
         **{key: None if x is None else x.data_ptr() for key, x in held.items()},
@@ -110,3 +113,7 @@ def _caller(name: str, settings: Sequence[Any], w: Sequence[Tensor], **tensors: 
         check(name, kernel(reference, step, node))
 
     return call
+
+
+def _pointers(tensors: Sequence[Tensor]) -> ctypes.Array[ctypes.c_void_p]:
+    return (ctypes.c_void_p * len(tensors))(*(x.data_ptr() for x in tensors))

@@ -17,6 +17,7 @@
 #include <vector>
 
 #if defined(__AVX512F__)
+#include <immintrin.h>
 #define VECTOR_BYTES 64
 #elif defined(__AVX__)
 #define VECTOR_BYTES 32
@@ -42,17 +43,23 @@ template <class T> using Vec = typename Vector<T>::type;
 
 template <class T> INLINE Vec<T> load(const T *from) { return *reinterpret_cast<const typename Vector<T>::loose *>(from); }
 template <class T> INLINE void store(T *to, Vec<T> value) { *reinterpret_cast<typename Vector<T>::loose *>(to) = value; }
-template <class T> INLINE Vec<T> load_some(const T *from, int64_t count) {
-    if (count >= Vector<T>::lanes) return load(from);
+#if defined(__AVX512F__)
+INLINE Vec<float> load_masked(const float *from, int64_t count) { return (Vec<float>)_mm512_maskz_loadu_ps(__mmask16((1u << count) - 1), from); }
+INLINE Vec<double> load_masked(const double *from, int64_t count) { return (Vec<double>)_mm512_maskz_loadu_pd(__mmask8((1u << count) - 1), from); }
+INLINE void store_masked(float *to, Vec<float> value, int64_t count) { _mm512_mask_storeu_ps(to, __mmask16((1u << count) - 1), (__m512)value); }
+INLINE void store_masked(double *to, Vec<double> value, int64_t count) { _mm512_mask_storeu_pd(to, __mmask8((1u << count) - 1), (__m512d)value); }
+#else
+template <class T> INLINE Vec<T> load_masked(const T *from, int64_t count) {
     Vec<T> value = {};
     std::memcpy(&value, from, size_t(count) * sizeof(T));
     return value;
 }
+template <class T> INLINE void store_masked(T *to, Vec<T> value, int64_t count) { std::memcpy(to, &value, size_t(count) * sizeof(T)); }
+#endif
+template <class T> INLINE Vec<T> load_some(const T *from, int64_t count) { return count >= Vector<T>::lanes ? load(from) : load_masked(from, count); }
 template <class T> INLINE void store_some(T *to, Vec<T> value, int64_t count) {
-    if (count >= Vector<T>::lanes)
-        store(to, value);
-    else
-        std::memcpy(to, &value, size_t(count) * sizeof(T));
+    if (count >= Vector<T>::lanes) store(to, value);
+    else store_masked(to, value, count);
 }
 template <class T> INLINE Vec<T> filled(T value) { return value - Vec<T>{}; } // not "+", which would change -0.0 and so cost an addition
 
