@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,9 +32,17 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("\n".join(faults))
     sys.stdout.write(f"{args.file}: ok\n{summary(cfg)}")
     document = yaml_lines.read(Path(args.file).read_text(encoding="utf-8-sig"), source=args.file)
-    for line in without_effect(cfg, folder=Path(args.file).parent):
+    folder = Path(args.file).parent
+    for line in (*_missing_data(cfg, folder), *without_effect(cfg, folder=folder)):
         sys.stdout.write(f"{args.file}:{document.line_of(line.partition(':')[0])}: warning: {line}\n")
     return 0
+
+
+def _missing_data(cfg: Config, folder: Path) -> Iterator[str]:
+    from darts_core.pipeline.named_files import own_data
+
+    if (root := own_data(cfg)) is not None and not (folder / root).exists():
+        yield f"data.root: {root} does not exist, so prepare_data would stop. Give your own data's place, relative to params.yaml."
 
 
 def _missing_for_dvc(path: Path) -> list[str]:

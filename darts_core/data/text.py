@@ -61,7 +61,12 @@ def read_lines(path: Path, *, encoding: str, key: str = "data.root") -> list[str
     except OSError as error:
         raise ValueError(f"{key}: {path} cannot be read ({error.strerror or error}). Give a text file, or a folder of them.") from None
     own = next((name for mark, name in _MARKS.items() if data.startswith(mark)), None)
-    hint = "" if own is None else f" Its first bytes are the mark of {own}: set data.encoding: {own}, or save it as utf-8."
+    if own is not None:
+        hint = f" Its first bytes are the mark of {own}: set data.encoding: {own}, or save it as utf-8."
+    elif own := _unmarked(data[:4096]):
+        hint = f" Every other byte is zero, as in {own}: set data.encoding: {own}, or save it as utf-8."
+    else:
+        hint = ""
     try:
         text = data.decode(encoding)
     except LookupError:
@@ -77,3 +82,11 @@ def read_lines(path: Path, *, encoding: str, key: str = "data.root") -> list[str
     if not lines:
         raise ValueError(f"{key}: {path} is empty. Expected plain text.")
     return lines
+
+
+def _unmarked(data: bytes) -> str | None:
+    """Return the kind of UTF-16 that ``data`` looks like, of a script with few letters: one byte in two is nearly always zero."""
+    first, second = (data[start::2].count(0) / max(1, len(data[start::2])) for start in (0, 1))
+    if min(first, second) > 0.05 or max(first, second) < 0.8:
+        return None
+    return "utf-16-be" if first > second else "utf-16-le"

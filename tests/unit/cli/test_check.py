@@ -90,6 +90,16 @@ def test_an_option_of_the_data_set_is_checked_without_its_images(params, capsys)
     assert capsys.readouterr().err == f"params.yaml:{line}: data.test_fraction must lie between 0 and 1, both excluded. Got 1.5.\n"
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_data_of_one_s_own_that_is_not_there_is_warned_of(is_there, tmp_path, capsys):
+    (tmp_path / "params.yaml").write_text("seed: 0\ndata:\n  name: image_folder\n  root: photos\n")
+    if is_there:
+        (tmp_path / "photos").mkdir()
+    assert main(["check", str(tmp_path / "params.yaml")]) == 0
+    warned = f"{tmp_path / 'params.yaml'}:4: warning: data.root: photos does not exist, so prepare_data would stop."
+    assert (warned in capsys.readouterr().out) is not is_there
+
+
 def test_a_missing_file_says_how_to_get_one(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["check"]) == 1

@@ -79,6 +79,15 @@ def test_alpha_gets_a_piece_of_the_training_text_or_the_validation_text_as_in_th
         (b" \n\n", r"corpus.txt is empty"),
         (b"\x00\x01\xff\xfe binary", r"corpus.txt is binary, or not utf-8 text"),
         (b"zero \x00 bytes", r"corpus.txt is binary \(it holds zero bytes\)"),
+        (
+            "Zeilen ohne Marke, grün\n".encode("utf-16-le"),
+            r"corpus.txt is binary, or not utf-8 text .* as in utf-16-le: set data.encoding: utf-16-le, or save it as utf-8\.",
+        ),
+        (
+            "one line\n".encode("utf-16-be"),
+            r"corpus.txt is binary \(it holds zero bytes\)\. .* as in utf-16-be: set data.encoding: utf-16-be",
+        ),
+        (b"\0" * 40, r"corpus.txt is binary \(it holds zero bytes\). Expected plain text.$"),
         ("grüße".encode("latin-1"), r"corpus.txt is not utf-8 text \(byte 2\). .*data.encoding"),
         (
             b"one line",
