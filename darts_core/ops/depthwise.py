@@ -72,6 +72,8 @@ def weight_grad(grad: Tensor, x: Tensor, weight: Tensor, stride: int, padding: i
         and grad.shape == x.shape
         and x.shape[-2] * x.shape[-1] >= 4 * weight.shape[-1] ** 2
     ):
+        if weight.shape[-1] <= 5 and x.shape[-1] % (4 if weight.shape[-1] == 5 else 2) == 0 and x.device.type == "cpu":
+            return _dilated_weight_grad(grad, x, weight, padding)
         # Pixels that a dilated kernel brings together are of one parity: four grids, each with a dense kernel.
         return _dense_weight_grad(_parities(grad), _parities(x), weight, 1, padding // 2)
     kernel, (height, width) = weight.shape[-1], grad.shape[-2:]
@@ -92,15 +94,58 @@ def _dense_weight_grad(grad: Tensor, x: Tensor, weight: Tensor, stride: int, pad
     kernel = weight.shape[-1]
     if kernel <= _WIDEST or kernel % 2 == 0 or x.device.type != "cpu":
         return _library_backward(grad, x, weight, (stride, padding, 1), [False, True, False])[1]
+    if kernel == 5 and stride == 1 and padding >= 2 and padding % 2 == x.shape[-1] % 2 == 0:
+        return _five_columns(grad, x, weight, (padding, padding))
     columns: list[Tensor] = []
     for first in range(0, kernel - 1, _WIDEST - 1):  # each window begins with the last column of the one before
         beside = F.pad(x, (padding - first, padding - (kernel - _WIDEST - first)))
-        window = weight[..., first : first + _WIDEST]
-        part: Tensor = torch.ops.aten.convolution_backward(
-            grad, beside, window, None, [stride] * 2, [padding, 0], [1, 1], False, [0, 0], weight.shape[0], [False, True, False]
-        )[1]
+        part = _library_weight_grad(grad, beside, weight[..., first : first + _WIDEST], (padding, 0), stride)
         columns.append(part[..., 1:] if columns else part)
     return torch.cat(columns, dim=-1)
+
+
+def _five_columns(grad: Tensor, x: Tensor, weight: Tensor, padding: tuple[int, int]) -> Tensor:
+    """Return the gradient of undilated weights (C, 1, rows, 5): the inner columns at once, the outer ones as two of three of pairs.
+
+    Nothing is padded, and so nothing copied. The columns of the images and of their ``padding`` (rows, columns) are even in number.
+    """
+    rows, columns = padding
+    inner = _library_weight_grad(grad, x, weight[..., 1:-1], (rows, columns - 1))
+    even = _both(_library_weight_grad(_pairs(grad), _pairs(x), _shaped(weight, weight.shape[2], 3), (rows, columns // 2)))
+    return torch.cat([even[..., :1], inner, even[..., -1:]], dim=-1)
+
+
+def _dilated_weight_grad(grad: Tensor, x: Tensor, weight: Tensor, padding: int) -> Tensor:
+    """Return the gradient of weights (C, 1, K, K) of dilation 2: of pairs they have no dilation across; down, every other row counts."""
+    kernel = weight.shape[-1]
+    tall = _shaped(weight, 2 * kernel - 1, kernel)
+    find = _five_columns if kernel == 5 else _library_weight_grad
+    return _both(find(_pairs(grad), _pairs(x), tall, (padding, padding // 2)))[:, :, ::2].contiguous()
+
+
+def _pairs(x_BCHW: Tensor) -> Tensor:
+    """Return neighbours in a row as one pixel of two times the channels, (B, 2C, H, W / 2): of channels-last images a view."""
+    x_BHWC = x_BCHW.permute(0, 2, 3, 1)
+    batch, height, width, channels = x_BHWC.shape
+    return x_BHWC.reshape(batch, height, width // 2, 2 * channels).permute(0, 3, 1, 2)
+
+
+def _shaped(weight: Tensor, rows: int, columns: int) -> Tensor:
+    """Return weights for pairs, of which the shape alone counts."""
+    return weight.new_zeros(2 * weight.shape[0], 1, rows, columns)
+
+
+def _both(weight: Tensor) -> Tensor:
+    """Return what the gradients of both neighbours' weights add up to."""
+    first, second = weight.chunk(2)
+    return first + second
+
+
+def _library_weight_grad(grad: Tensor, x: Tensor, weight: Tensor, padding: tuple[int, int], stride: int = 1) -> Tensor:
+    out: Tensor = torch.ops.aten.convolution_backward(
+        grad, x, weight, None, [stride] * 2, padding, [1, 1], False, [0, 0], weight.shape[0], [False, True, False]
+    )[1]
+    return out
 
 
 def _parities(x_BCHW: Tensor) -> Tensor:

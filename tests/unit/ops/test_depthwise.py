@@ -53,7 +53,7 @@ def test_equals_the_library_at_every_size(kernel, stride, dilation):
     ours, theirs = pair(kernel, stride=stride, dilation=dilation)
     for size in range(1, 10):
         assert_equal(ours, theirs, (size, size))
-    for shape in ((1, 6), (7, 2), (8, 9), (14, 15), (16, 16)):  # the last two: four grids, also for a kernel of 7
+    for shape in ((1, 6), (7, 2), (8, 9), (11, 12), (14, 15), (14, 14), (16, 16)):  # the last four: pairs of columns, or four grids
         assert_equal(ours, theirs, shape)
 
 
@@ -81,10 +81,11 @@ def test_first_and_second_derivatives_against_finite_differences(kernel, stride,
         assert gradgradcheck(convolution, (x, weight), fast_mode=True)
 
 
+@pytest.mark.parametrize("width", [9, 12])
 @pytest.mark.parametrize(("kernel", "stride", "dilation"), GEOMETRIES)
-def test_channels_last_in_float32(kernel, stride, dilation):
+def test_channels_last_in_float32(kernel, stride, dilation, width):
     ours, theirs = pair(kernel, stride=stride, dilation=dilation, dtype=torch.float32)
-    x = torch.randn(4, CHANNELS, 10, 9, generator=torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)
+    x = torch.randn(4, CHANNELS, 10, width, generator=torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)
     ours, theirs = ours.to(memory_format=torch.channels_last), theirs.to(memory_format=torch.channels_last)
     torch.testing.assert_close(ours(x), theirs(x))
     for conv in (ours, theirs):
