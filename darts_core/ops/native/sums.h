@@ -5,6 +5,20 @@
 
 namespace {
 
+// Of M maps at once, which are read side by side: sum += by * map, the scales `by` repeating after `period` vectors.
+template <class T, int M> APART void add_maps(const void *const *maps, int64_t start, const Vec<T> *by, int64_t period, int64_t size, Vec<T> *sum) {
+    constexpr int lanes = Vector<T>::lanes;
+    const T *from[M];
+    for (int m = 0; m < M; ++m) from[m] = static_cast<const T *>(maps[m]) + start;
+    for (int64_t i = 0; i < size; i += period)
+        for (int64_t j = 0; j < std::min(period, size - i); ++j) {
+            Vec<T> own = sum[i + j];
+#pragma GCC unroll 4
+            for (int m = 0; m < M; ++m) own += by[m * period + j] * load(from[m] + (i + j) * lanes);
+            sum[i + j] = own;
+        }
+}
+
 // total[p][c] = (adds ? total[p][c] : 0) + shift[c] + sum_k scale[k][c] * maps[k][p][c]
 template <class T>
 void weighted_sum(int64_t pixels, int64_t channels, int64_t count, const void *const *maps, const double *scale, const double *shift, void *total,
@@ -27,11 +41,12 @@ void weighted_sum(int64_t pixels, int64_t channels, int64_t count, const void *c
             T *to = static_cast<T *>(total) + start * lanes;
             for (int64_t i = 0; i < size; i += period)
                 for (int64_t j = 0; j < std::min(period, size - i); ++j) sum[i + j] = adds ? shifts.get()[j] + load(to + (i + j) * lanes) : shifts.get()[j];
-            for (int64_t k = 0; k < count; ++k) {
-                const T *from = static_cast<const T *>(maps[k]) + start * lanes;
+            for (int64_t k = 0; k < count;) {
                 const Vec<T> *by = scales.get() + k * period;
-                for (int64_t i = 0; i < size; i += period)
-                    for (int64_t j = 0; j < std::min(period, size - i); ++j) sum[i + j] += by[j] * load(from + (i + j) * lanes);
+                const int64_t rest = count - k;
+                if (rest >= 4) add_maps<T, 4>(maps + k, start * lanes, by, period, size, sum), k += 4;
+                else if (rest >= 2) add_maps<T, 2>(maps + k, start * lanes, by, period, size, sum), k += 2;
+                else add_maps<T, 1>(maps + k, start * lanes, by, period, size, sum), k += 1;
             }
             for (int64_t i = 0; i < size; ++i) store(to + i * lanes, sum[i]);
         }
