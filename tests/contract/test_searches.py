@@ -50,8 +50,8 @@ def words_of(hint):
 def combines(method, options):
     """Whether a crossing has a meaning; tests/unit/methods/test_options.py has those that are refused."""
     plain = METHODS.build(method)
-    if "selection" in options:
-        return False  # chooses after the last step
+    if {"selection", "rank_by"} & {*options}:
+        return False  # chooses after the last step, or without a supernet
     if "arch_gradient" in options and not isinstance(plain.arch_gradient, FirstOrder | Unrolled | Exact):
         return False
     return not (plain.draws and options.get("arch_gradient") in ("unrolled", "exact"))

@@ -121,7 +121,8 @@ def test_a_share_for_a_test_text_that_is_there_is_told_of_wherever_the_check_is_
     expected = "data.test_fraction: 0.2 has no effect: data.root has a test text of its own, testing.txt."
     assert warnings(asks) == [f"{path}:6: warning: {expected}"]
     assert warnings(params) == [], "nothing was asked for"
-    assert warnings(asks.replace("texts", "nowhere")) == []
+    [line] = warnings(asks.replace("texts", "nowhere"))
+    assert line.startswith(f"{path}:5: warning: data.root: nowhere does not exist"), "of the share nothing can be said"
 
 
 ALONE = "space: {name: darts_rnn}\ndata: {name: python_docs}\nmethod: {name: random_search, shared_weights: false}\n"
