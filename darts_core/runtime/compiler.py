@@ -41,13 +41,13 @@ def cache_folder() -> Path:
 def built_library(source: Path) -> Path:
     """Return where the library of ``source`` and the headers beside it lies once it is built.
 
-    Another source, header, processor or set of flags has another place.
+    Another source, header, processor or set of flags, those that CXX gives among them, has another place. Raises BuildError.
     """
     key = hashlib.sha256()
     headers = sorted(source.parent.glob("*.h"))
     for part in (
         *(path.read_bytes() for path in (source, *headers)),
-        repr((TUNING, FLAGS)).encode(),
+        repr((TUNING, FLAGS, *_wanted()[1:])).encode(),
         platform.machine().encode(),
         _processor().encode(),
     ):
@@ -111,11 +111,20 @@ def _compile(command: Sequence[str]) -> str:
 
 def find_compiler() -> list[str]:
     """Return the C++ compiler that CXX names, with its options, else the first that is found. Raises BuildError."""
-    wanted = shlex.split(os.environ.get("CXX", ""))
+    wanted = _wanted()
     for name, *options in [wanted] if wanted else [[name] for name in COMPILERS]:
         if found := shutil.which(name):
             return [found, *options]
     raise BuildError(f"no C++ compiler: CXX names {wanted[0]!r}, which is not found" if wanted else _NO_COMPILER)
+
+
+def _wanted() -> list[str]:
+    """Return the words of CXX: a compiler and its options."""
+    value = os.environ.get("CXX", "")
+    try:
+        return shlex.split(value)
+    except ValueError as error:
+        raise BuildError(f"CXX cannot be split into words: {error}. Got {value!r}") from error
 
 
 def _is_private(path: Path) -> bool:

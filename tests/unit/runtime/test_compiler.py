@@ -55,6 +55,26 @@ def test_another_source_is_another_library(source):
     assert load_library(source).seven() == 8
 
 
+@needs_compiler
+def test_other_options_in_cxx_are_another_library(source, monkeypatch):
+    source.write_text("#ifndef SEVEN\n#define SEVEN 7\n#endif\n" + 'extern "C" int seven() { return SEVEN; }\n')
+    monkeypatch.delenv("CXX", raising=False)
+    (name,) = compiler.find_compiler()
+    first = built_library(source)
+    assert load_library(source).seven() == 7
+    monkeypatch.setenv("CXX", name)
+    assert built_library(source) == first, "a name alone asks for no other machine code"
+    monkeypatch.setenv("CXX", f"{name} -DSEVEN=8")
+    assert built_library(source) != first
+    assert load_library(source).seven() == 8
+
+
+def test_cxx_that_is_no_command(source, monkeypatch):
+    monkeypatch.setenv("CXX", "c++ '-DNAME")
+    with pytest.raises(BuildError, match="CXX cannot be split into words"):
+        load_library(source)
+
+
 def test_no_compiler(source, cache, monkeypatch):
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CXX", raising=False)
