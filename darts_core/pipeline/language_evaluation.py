@@ -36,7 +36,8 @@ def run_evaluation(stage: Stage, cfg: TextConfig) -> None:
         for part in (prepared.test(), prepared.valid())
     )
     with memory_advice("Lower evaluate.batch_size or evaluate.window."):
-        found = evaluate_language(networks, test, valid, spec=prepared.spec, cfg=cfg.evaluate, seed=cfg.seed)
+        tokens = prepared.vocabulary().tokens
+        found = evaluate_language(networks, test, valid, spec=prepared.spec, tokens=tokens, cfg=cfg.evaluate, seed=cfg.seed)
     found.save(stage.reports)
     (stage.reports / FIGURES).mkdir(exist_ok=True)
     plot_perplexities(found.scores, stage.reports / FIGURES / "comparison.png")
