@@ -69,11 +69,14 @@ def _check_training(cfg: Config, prepared: Prepared | PreparedText) -> None:
     """
     if isinstance(cfg, TextConfig):
         assert isinstance(prepared, PreparedText)
-        for tokens in (prepared.train(), prepared.valid()):
-            columns(tokens, cfg.retrain.batch_size, cfg.retrain.bptt)
-        for part in ("valid", "test"):  # of the latter its length alone, which the spec has
-            keys, name = ("evaluate.batch_size", "evaluate.window"), f"{part} text"
-            check_columns(prepared.spec.tokens[part], cfg.evaluate.batch_size, cfg.evaluate.window, keys=keys, name=name)
+        again, looks = cfg.retrain, cfg.evaluate
+        for section, parts, batch_size, steps, key in (
+            ("retrain", ("train", "valid"), again.batch_size, again.bptt, "bptt"),
+            ("evaluate", ("valid", "test"), looks.batch_size, looks.window, "window"),
+        ):
+            for part in parts:  # of the test text its length alone, which the spec has
+                keys = (f"{section}.batch_size", f"{section}.{key}")
+                check_columns(prepared.spec.tokens[part], batch_size, steps, keys=keys, name=f"{part} text")
         return
     assert isinstance(prepared, Prepared)
     spec = prepared.spec
