@@ -71,7 +71,7 @@ def measured(cfg: Config, images: data.Prepared, table: BenchmarkTable, folder: 
     truth = table.look_up(architecture)
     folder.mkdir(parents=True, exist_ok=True)
     save_tables(result.history, result.alphas, result.costs, folder, ranks=result.ranks)
-    draw_search(result.history, result.alphas, folder, ranks=result.ranks)
+    draw_search(result.history, result.alphas, folder, ranks=result.ranks, chosen=result.chosen)
     return {
         "architecture": architecture,
         "test_acc": truth.test_acc,

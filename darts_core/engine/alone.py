@@ -60,7 +60,9 @@ def search_alone(
     state = (None if checkpoint is None else checkpoint.load("search")) or {"history": [], "costs": []}
     history, costs = state["history"], state["costs"]
     trainings = sum(count for count, _ in rounds)
-    reporter = Progress("search", trainings, mode=progress, done=len(history), unit="architecture" if len(rounds) == 1 else "training")
+    lengths = [epochs for count, epochs in rounds for _ in range(count)]
+    unit = "architecture" if len(rounds) == 1 else "training"
+    reporter = Progress("search", trainings, mode=progress, done=len(history), unit=unit, sizes=lengths)
     drawn = []
     for number, (place, epochs) in enumerate(_in_turn(rounds, history, rank_by)):
         drawn.append(place)

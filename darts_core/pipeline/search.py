@@ -217,7 +217,7 @@ def _save(result: SearchResult, stage: Stage) -> None:
     if result.selection is not None:
         stage.resources["search_selection_s"] = result.selection["epoch_s"]
     save_tables(result.history, result.alphas, result.costs, stage.reports, ranks=result.ranks)
-    draw_search(result.history, result.alphas, stage.reports, ranks=result.ranks)
+    draw_search(result.history, result.alphas, stage.reports, ranks=result.ranks, chosen=result.chosen)
 
 
 def _save_arch(content: dict[str, Any]) -> None:

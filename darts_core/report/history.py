@@ -32,11 +32,11 @@ def step_of(columns: Iterable[Hashable]) -> str:
     return next((step for step in STEPS if step in {*columns}), STEPS[0])
 
 
-def plot_history(history: pd.DataFrame, path: str | Path, *, title: str) -> Path:
+def plot_history(history: pd.DataFrame, path: str | Path, *, title: str, chosen: int | None = None) -> Path:
     """Draw one panel each for loss, accuracy, perplexity and learning rate, as far as the table has them; return ``path``.
 
-    Training is grey, validation blue; the epoch, or architecture, of highest validation accuracy, or lowest perplexity, is ringed.
-    Architectures are points: nothing leads from one to the next. Where the column ``phase`` changes, a line says so.
+    Training is grey, validation blue; the epoch of highest validation accuracy, or lowest perplexity, is ringed. Architectures are points:
+    nothing leads from one to the next; the row ``chosen`` of them is ringed. Where the column ``phase`` changes, a line says so.
     """
     step = step_of(history)
     _check(history, title, step)
@@ -45,12 +45,12 @@ def plot_history(history: pd.DataFrame, path: str | Path, *, title: str) -> Path
         raise ValueError(f"{title}: a history with a loss, an accuracy or lr expected. Got the columns {list(history.columns)}.")
     with style.look():
         figure = style.new_figure(0.2 + 3.55 * len(panels), 3.35)
-        notes = (_best_note(history, step), PHASES_NOTE if phase_starts(history) else "")
+        notes = (_best_note(history, step, chosen), PHASES_NOTE if phase_starts(history) else "")
         style.head(figure, title, note="; ".join(filter(None, notes)))
         for k, (suffix, heading, unit) in enumerate(panels):
             axes = style.place(figure, left=0.75 + 3.55 * k, top=1.02, width=2.35, height=1.78)
             axes.set_title(heading.capitalize(), fontsize=9.5, pad=7)
-            _panel(axes, history, suffix, unit, step)
+            _panel(axes, history, suffix, unit, step, chosen)
         return style.save(figure, path)
 
 
@@ -99,7 +99,7 @@ def _columns(history: pd.DataFrame, suffix: str) -> list[tuple[str, str, str]]:
     return [(column, label, colour) for column, label, colour in wanted if column in history and history[column].notna().any()]
 
 
-def _panel(axes: Axes, history: pd.DataFrame, suffix: str, unit: str, step: str) -> None:
+def _panel(axes: Axes, history: pd.DataFrame, suffix: str, unit: str, step: str, chosen: int | None) -> None:
     ends = []
     for column, label, colour in _columns(history, suffix):
         ends += draw_curve(axes, history[step], history[column], label=label, colour=colour, is_joined=step == "epoch")
@@ -113,7 +113,7 @@ def _panel(axes: Axes, history: pd.DataFrame, suffix: str, unit: str, step: str)
         _end_at_100(axes)
     if suffix == "ppl":
         _logarithmic(axes)
-    best = _best(history, suffix, step)
+    best = _best(history, suffix, step, chosen)
     if best is not None:
         size = 7 if step == "epoch" else 9.5  # around a line, or around a point
         axes.plot(
@@ -122,21 +122,23 @@ def _panel(axes: Axes, history: pd.DataFrame, suffix: str, unit: str, step: str)
     style.end_labels(axes, ends)
 
 
-def _best(history: pd.DataFrame, suffix: str, step: str) -> tuple[float, float] | None:
+def _best(history: pd.DataFrame, suffix: str, step: str, chosen: int | None) -> tuple[float, float] | None:
     column = f"valid_{suffix}"
     if suffix not in ("acc", "ppl") or column not in history or not history[column].notna().any():
         return None
     values = history[column].to_numpy(dtype=float)
-    row = int(np.nanargmax(values) if suffix == "acc" else np.nanargmin(values))
-    return float(history[step].iloc[row]), float(history[column].iloc[row])
+    row = chosen if chosen is not None else int(np.nanargmax(values) if suffix == "acc" else np.nanargmin(values))
+    return float(history[step].iloc[row]), float(values[row])
 
 
-def _best_note(history: pd.DataFrame, step: str) -> str:
+def _best_note(history: pd.DataFrame, step: str, chosen: int | None) -> str:
     place = "in epoch" if step == "epoch" else f"of {step}"
-    if (best := _best(history, "ppl", step)) is not None:
-        return f"lowest validation perplexity {best[1]:.2f} {place} {best[0]:.0f}"
-    if (best := _best(history, "acc", step)) is not None:
-        return f"highest validation accuracy {best[1]:.2f} % {place} {best[0]:.0f}"
+    for suffix, name, highest, unit in (("ppl", "perplexity", "lowest", ""), ("acc", "accuracy", "highest", " %")):
+        best = _best(history, suffix, step, chosen)
+        if best is not None:
+            return f"{'' if chosen is not None else highest + ' '}validation {name} {best[1]:.2f}{unit} {place} {best[0]:.0f}" + (
+                ", which is chosen" if chosen is not None else ""
+            )
     return ""
 
 

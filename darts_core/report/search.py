@@ -10,7 +10,7 @@ import pandas as pd
 
 from darts_core.report.alphas import plot_curves, plot_heatmap, wide
 from darts_core.report.curves import phase_starts
-from darts_core.report.history import STEPS, plot_history
+from darts_core.report.history import STEPS, plot_history, step_of
 from darts_core.report.rank_disorder import plot_rank_disorder
 
 Rows = Sequence[Mapping[str, Any]]
@@ -56,13 +56,13 @@ def _save_plotted(table: pd.DataFrame, folder: Path) -> None:
                 table[list(columns)].rename(columns=columns).to_csv(folder / name / f"{quantity}.csv", index=False, na_rep="nan")
 
 
-def draw_search(history: Rows, alphas: Rows, folder: Path, *, ranks: Rows = ()) -> None:
+def draw_search(history: Rows, alphas: Rows, folder: Path, *, ranks: Rows = (), chosen: int | None = None) -> None:
     """Draw the history, each cell's mean weights, and heatmaps of at most five epochs (``alpha_<cell>_epoch_<n>.png``).
 
-    With ``ranks``, draw the rank disorder, too.
+    With ``ranks``, draw the rank disorder, too. ``chosen`` is the row of the history that is marked, where rows are of architectures.
     """
     table = pd.DataFrame(history)
-    plot_history(table, folder / "history.png", title="Search")
+    plot_history(table, folder / "history.png", title="Search", chosen=chosen if step_of(table) == "architecture" else None)
     if ranks:
         plot_rank_disorder(table, pd.DataFrame(ranks), folder / "rank_disorder.png")
     frame = pd.DataFrame(alphas, columns=list(ALPHA_COLUMNS))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TextIO, TypeVar
 
 from tqdm import tqdm
@@ -28,15 +28,27 @@ def fitting(metrics: Mapping[str, float], columns: int) -> str:
 
 
 class Progress:
-    """Reports a loop of ``total`` epochs (or another ``unit``) called ``title``; ``mode`` is runtime.progress (auto, bar, lines, off)."""
+    """Reports a loop of ``total`` epochs (or another ``unit``) called ``title``; ``mode`` is runtime.progress (auto, bar, lines, off).
+
+    ``sizes`` are the epochs that each takes, where they differ: a bar and the time left count these.
+    """
 
     def __init__(
-        self, title: str, total: int, *, mode: str = "auto", done: int = 0, unit: str = "epoch", out: TextIO | None = None
+        self,
+        title: str,
+        total: int,
+        *,
+        mode: str = "auto",
+        done: int = 0,
+        unit: str = "epoch",
+        sizes: Sequence[int] | None = None,
+        out: TextIO | None = None,
     ) -> None:
         self.title = title
         self.total = total
         self.done = self._first = done
         self._unit = unit
+        self._sizes = [1] * total if sizes is None else list(sizes)
         self._out = out or sys.stderr
         self._bar = mode == "bar" or (mode == "auto" and self._out.isatty())
         self._lines = mode == "lines" or (mode == "auto" and not self._bar)
@@ -44,7 +56,14 @@ class Progress:
         self._epochs: tqdm[Any] | None = None
         if self._bar:
             self._epochs = tqdm(
-                total=total, initial=done, desc=title, unit=unit, file=self._out, dynamic_ncols=True, position=0, leave=True
+                total=sum(self._sizes),
+                initial=sum(self._sizes[:done]),
+                desc=title,
+                unit=unit if sizes is None else "epoch",
+                file=self._out,
+                dynamic_ncols=True,
+                position=0,
+                leave=True,
             )
 
     def batches(self, batches: Iterable[T], *, total: int | None = None) -> Iterator[T]:
@@ -61,7 +80,7 @@ class Progress:
         self.done += 1
         if self._epochs is not None:
             self._epochs.set_postfix_str(fitting(metrics, shutil.get_terminal_size().columns - _BAR_COLUMNS), refresh=False)
-            self._epochs.update()
+            self._epochs.update(self._sizes[self.done - 1])
         elif self._lines:
             shown = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
             self._write(f"{self.title}  {self.done}/{self.total}  {shown}  {self._time_left()}")
@@ -73,12 +92,12 @@ class Progress:
 
     def _time_left(self) -> str:
         spent = time.monotonic() - self._started
-        per_epoch = spent / max(1, self.done - self._first)
-        left = per_epoch * (self.total - self.done)
+        per_unit = spent / max(1, self.done - self._first)
+        left = spent / max(1, sum(self._sizes[self._first : self.done])) * sum(self._sizes[self.done :])
         return (
-            f"{per_epoch:.1f} s/{self._unit}  {duration(left)} left"
+            f"{per_unit:.1f} s/{self._unit}  {duration(left)} left"
             if self.done < self.total
-            else f"{per_epoch:.1f} s/{self._unit}  done in {duration(spent)}"
+            else f"{per_unit:.1f} s/{self._unit}  done in {duration(spent)}"
         )
 
     def _write(self, line: str) -> None:

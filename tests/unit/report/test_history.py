@@ -118,9 +118,12 @@ def test_the_files_are_written(tmp_path, png_size):
 def test_architectures_are_whole_points_and_no_line(tmp_path, figures, is_readable):
     frame = history(5).drop(columns=["lr"]).rename(columns={"epoch": "architecture"})
     frame.loc[1, ["train_loss", "train_acc", "valid_loss", "valid_acc"]] = math.nan  # one that diverged
-    plot_history(frame, tmp_path / "curves.png", title="Search")
+    plot_history(frame, tmp_path / "curves.png", title="Search", chosen=3)
     assert [axes.get_xlabel() for axes in figures[0].axes] == ["architecture"] * 2
-    assert f"highest validation accuracy {frame['valid_acc'].max():.2f} % of architecture 5" in is_readable()
+    assert frame["valid_acc"].argmax() != 3, "what is chosen by the training loss need not be the best by this"
+    assert f"validation accuracy {frame['valid_acc'][3]:.2f} % of architecture 4, which is chosen" in is_readable()
+    rings = [line.get_xydata().tolist() for line in figures[0].axes[1].lines if line.get_markerfacecolor() == "none"]
+    assert rings == [[[4.0, frame["valid_acc"][3]]]]
     lines = figures[0].axes[0].lines
     assert [line.get_linestyle() for line in lines if len(line.get_xdata()) > 2] == ["None"] * 4, "the points, and nothing between them"
     markers = [line for line in lines if line.get_marker() == "o"]

@@ -57,6 +57,22 @@ def test_a_loop_of_other_things():
     assert "s/network" in out.getvalue()
 
 
+def test_the_time_left_counts_epochs_where_what_is_trained_differs(monkeypatch):
+    now = iter([0.0, 10.0, 20.0, 50.0, 60.0])
+    monkeypatch.setattr("darts_core.runtime.progress.time.monotonic", lambda: next(now))
+    out = io.StringIO()
+    reporter = Progress("search", 4, mode="lines", unit="training", sizes=[1, 1, 3, 3], done=0, out=out)
+    for _ in range(3):
+        reporter.epoch({})
+    ends = [line.split("  ")[-1] for line in out.getvalue().splitlines()]
+    assert ends == ["1 min 10 s left", "1 min 00 s left", "30 s left"]
+    shown = Terminal()
+    bar = Progress("search", 4, mode="bar", unit="training", sizes=[1, 1, 3, 3], done=2, out=shown)
+    bar.epoch({})
+    bar.close()
+    assert "5/8" in shown.getvalue()
+
+
 def test_nothing_done_is_no_division_by_zero():
     out = io.StringIO()
     Progress("retrain", 5, mode="lines", done=5, out=out)._write("x")
