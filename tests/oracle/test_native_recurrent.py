@@ -78,6 +78,14 @@ class TestSteps:
     def test_any_number_of_nodes(self, nodes, is_fixed, is_masked):
         both(width=6, nodes=nodes, is_fixed=is_fixed, is_masked=is_masked)
 
+    @pytest.mark.parametrize("is_masked", [True, False])
+    @pytest.mark.parametrize("is_fixed", [True, False])
+    def test_the_eight_nodes_that_are_searched(self, is_fixed, is_masked):
+        given, *others = inputs(width=6, nodes=8, is_fixed=is_fixed, is_masked=is_masked)
+        given[3] = given[3].softmax(dim=-1)  # with larger weights so many nodes amplify rounding by 1e6
+        expected, found = (everything(function, given, *others) for function in (RecurrentSteps, NativeSteps))
+        compare(found, expected, torch.float64)
+
     @pytest.mark.parametrize("count", [2, 3])
     def test_any_number_of_threads(self, count, threads):
         threads(count)
@@ -149,6 +157,11 @@ def plainly(given, targets):
 
 @needs_kernels
 class TestDecoder:
+    def test_no_row_has_no_mean(self):
+        given, targets = decoder(rows=3)
+        with pytest.raises(ValueError, match=r"at least one row expected. Got inputs of shape \(0, 5\)"):
+            decoded([given[0][:0], *given[1:]], targets[:0])
+
     @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
     @pytest.mark.parametrize("count", [1, 2, 3])
     @pytest.mark.parametrize(

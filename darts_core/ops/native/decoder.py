@@ -16,12 +16,14 @@ class DecodedLoss(torch.autograd.Function):
     """Inputs (N, D), weights (V, D), bias (V,) and targets (N,) int64 -> mean cross entropy (nats), a scalar, and which targets are found.
 
     The latter, (N,) of 0 and 1, is :func:`darts_core.metrics.label_rank` of 0. With ``has_gradient`` the forward pass makes the gradients,
-    too, of whatever needs them. RuntimeError for a target outside [0, V).
+    too, of whatever needs them. ValueError for N of 0, RuntimeError for a target outside [0, V).
     """
 
     @staticmethod
     def forward(ctx: Any, x_ND: Tensor, weight_VD: Tensor, bias_V: Tensor, target_N: Tensor, has_gradient: bool) -> tuple[Tensor, Tensor]:
         """Return loss and hits."""
+        if not len(x_ND):
+            raise ValueError(f"A mean cross entropy: at least one row expected. Got inputs of shape {tuple(x_ND.shape)}.")
         given = [x.contiguous() for x in (x_ND, weight_VD, bias_V)]
         target_N = target_N.contiguous()
         loss_N, found_N = given[0].new_empty(len(x_ND), dtype=torch.float64), torch.empty_like(target_N)
