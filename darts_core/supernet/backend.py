@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from darts_core.ops.conv import ReluFirst
 from darts_core.ops.depthwise import DepthwiseConv2d
+from darts_core.runtime.workspace import Workspace
 from darts_core.supernet.candidates import Candidates, kind_of
 from darts_core.supernet.compiled import CompiledSource, compiled_total
 from darts_core.supernet.edgewise import EdgewiseSource, edgewise_total
@@ -56,6 +57,10 @@ class Backend(Protocol):
         """Return the backend that keeps nothing of an edge's convolutions; None where whole cells are to be computed again instead."""
         ...
 
+    def forgotten_cells(self) -> Backend:
+        """Return the backend of whole cells of which nothing is kept: it is computed again, or no gradient is asked for."""
+        ...
+
     def differentiable_twice(self) -> Backend:
         """Return the backend that takes over, on the same modules and in the same layout, where a gradient is differentiated again."""
         ...
@@ -97,6 +102,10 @@ class Reference:
 
     def forgetting_edges(self) -> None:
         """Return None."""
+
+    def forgotten_cells(self) -> Backend:
+        """Return itself."""
+        return self
 
     def differentiable_twice(self) -> Backend:
         """Return itself."""
@@ -155,18 +164,27 @@ class Eager:
         """Return eager whose edges are computed again, one at a time: the peak is half of what it is with whole cells."""
         return Eager(forgets=True, is_twice=self._is_twice, known=self._known)
 
+    def forgotten_cells(self) -> Backend:
+        """Return itself."""
+        return self
+
     def differentiable_twice(self) -> Backend:
         """Return the same with a function of autograd for each operation."""
         return Eager(forgets=self.forgets, is_twice=True, known=self._known)
 
 
 class Native(Eager):
-    """Eager, with whole cells in C++ kernels; for the CPU, where a compiler is found."""
+    """Eager, with whole cells in C++ kernels; for the CPU, where a compiler is found.
+
+    What a cell keeps lies in ``workspace``, if one is given and free.
+    """
 
     name: ClassVar[str] = "native"
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *, workspace: Workspace | None = None, known: Candidates | None = None) -> None:
+        super().__init__(known=known)
+        self._workspace = workspace
+        self._forgotten: Native | None = None
 
     def preprocess(self, block: ReluFirst, s: Tensor) -> Tensor:
         """Apply the block to an input that is rectified already."""
@@ -175,7 +193,7 @@ class Native(Eager):
 
     def source(self, x: Any) -> Any:
         """Return a state that notes what its edges want of it."""
-        return NativeSource(x, self._known)
+        return NativeSource(x, self._known, self._workspace)
 
     def total(self, terms: Iterable[Any]) -> Any:
         """Return the sum, noted."""
@@ -190,6 +208,12 @@ class Native(Eager):
 
     def forgetting_edges(self) -> None:
         """Return None: whole cells are computed in one go."""
+
+    def forgotten_cells(self) -> Backend:
+        """Return native whose cells have one workspace: each forgets what lies there before the next comes."""
+        if self._forgotten is None:
+            self._forgotten = Native(workspace=Workspace(), known=self._known)
+        return self._forgotten
 
     def differentiable_twice(self) -> Backend:
         """Return eager: the kernels' gradients cannot be differentiated."""

@@ -102,13 +102,14 @@ class ImageSupernet(Supernet):
         rate, seed = (0.0, 0) if self.skip_dropout is None else self.skip_dropout.draw()
         forgetful = self.backend.forgetting_edges() if is_lean else None
         is_forgotten = is_lean and forgetful is None  # cells as wholes
+        backend = forgetful or (self.backend.forgotten_cells() if self.is_lean else self.backend)
         for number, (cell_type, cell) in enumerate(zip(self.type_of_cell, self.cells), start=1):
             if cell_type is None:
                 states = [recomputed([cell], cell, states[-1]) if is_lean else cell(states[-1])]
                 continue
             compute = partial(
                 cell,
-                backend=forgetful or self.backend,
+                backend=backend,
                 is_last=number == len(self.cells),
                 active=weights[cell_type].active,
                 auxiliary=self.auxiliary_weight,

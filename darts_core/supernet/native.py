@@ -20,6 +20,7 @@ from torch.autograd.function import once_differentiable
 
 from darts_core.ops.native.cell import Cell, Kept
 from darts_core.ops.native.fit import Fit
+from darts_core.runtime.workspace import Workspace
 from darts_core.supernet.candidates import Candidates, kind_of
 from darts_core.supernet.plan import Candidate, Reading
 from darts_core.supernet.shared import SharedSource, shared_total
@@ -51,10 +52,14 @@ class Node:
 
 
 class NativeSource:
-    """A state of the cell, computed or only noted. ``known`` remembers, beyond this state, what operations are."""
+    """A state of the cell, computed or only noted. ``known`` remembers, beyond this state, what operations are.
 
-    def __init__(self, state: Tensor | Node, known: Candidates | None = None) -> None:
+    What its cell keeps lies in ``workspace``, where one is given: one cell's at a time.
+    """
+
+    def __init__(self, state: Tensor | Node, known: Candidates | None = None, workspace: Workspace | None = None) -> None:
         self.state = state
+        self.workspace = workspace
         self._shared: SharedSource | None = None
         self.known = Candidates() if known is None else known
         self._kind = kind_of(self.like)
@@ -119,7 +124,7 @@ def compute(sources: Sequence[NativeSource], *, rectifies: bool) -> Tensor:
     one = next(weight for weight in weights if weight is not None).new_ones(())  # a noted term has a weight
     parameters = [p for block in cell.blocks for p in block.weights]
     weights_T = torch.stack([one if weight is None else weight for weight in weights])
-    out: Tensor = _Cell.apply(cell, weights_T, *(source.x for source in given), *maps, *parameters)
+    out: Tensor = _Cell.apply(cell, sources[0].workspace, weights_T, *(source.x for source in given), *maps, *parameters)
     return out
 
 
@@ -153,11 +158,11 @@ class _Cell(torch.autograd.Function):
     """The weights (terms,), then leaves, maps and the blocks' weights by twos -> the cell's output (B, outputs * C, H, W)."""
 
     @staticmethod
-    def forward(ctx: Any, cell: Cell, weights_T: Tensor, *tensors: Tensor) -> Tensor:
+    def forward(ctx: Any, cell: Cell, workspace: Workspace | None, weights_T: Tensor, *tensors: Tensor) -> Tensor:
         leaves, maps, parameters = _split(cell, tensors)
         leaves, maps = _channels_last(leaves), _channels_last(maps)
         weights = [0.0] * len(weights_T) if weights_T.is_meta else weights_T.tolist()
-        out, kept = cell.forward(weights, leaves, maps, parameters)
+        out, kept = cell.forward(weights, leaves, maps, parameters, workspace=workspace)
         ctx.cell = cell
         ctx.save_for_backward(weights_T, kept.maps, kept.moments, *leaves, *maps, *parameters)
         return out
@@ -177,9 +182,9 @@ class _Cell(torch.autograd.Function):
             maps,
             parameters,
             Kept(kept_maps.contiguous(), kept_moments.contiguous()),
-            wants=_split(cell, ctx.needs_input_grad[2:]),
+            wants=_split(cell, ctx.needs_input_grad[3:]),
         )
-        return None, grad_weights.to(weights_T.dtype), *chain.from_iterable(others)
+        return None, None, grad_weights.to(weights_T.dtype), *chain.from_iterable(others)
 
 
 def _split(cell: Cell, values: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:

@@ -12,7 +12,8 @@ import torch
 from darts_core.config import SearchConfig
 from darts_core.engine.placing import place
 from darts_core.methods import METHODS
-from darts_core.supernet.backend import BACKENDS
+from darts_core.runtime.workspace import Workspace
+from darts_core.supernet.backend import BACKENDS, Native
 from darts_core.supernet.footprint import estimate_peak_mib
 from tests.oracle.test_backends import CPU, fresh, skip_without_kernels
 
@@ -80,3 +81,22 @@ class TestMemory:
                 supernet(torch.randn(8, 3, 16, 16).to(memory_format=supernet.backend.memory_format(CPU)))
             kept[is_lean] = sum(x.untyped_storage().nbytes() for place, x in found.items() if place not in own)
         assert kept[True] < share * kept[False]
+
+    def test_cells_whose_workspace_another_cell_holds(self):
+        """Two passes, the first differentiated again after the second; cells computed again, or all with one workspace: the same bits."""
+        skip_without_kernels(Native)
+        found = []
+        for backend, is_lean in ((Native(), False), (Native(), True), (Native(workspace=Workspace()), False)):
+            torch.manual_seed(0)
+            supernet = fresh(init_channels=4, layers=3, nodes=2)
+            supernet.use(backend, CPU, is_lean=is_lean)
+            generator = torch.Generator().manual_seed(1)
+            images = [torch.randn(4, 3, 8, 8, generator=generator).to(memory_format=torch.channels_last) for _ in range(2)]
+            parameters = [p for p in supernet.parameters() if p.requires_grad]
+            first, second = (supernet(x).square().sum() for x in images)
+            gradients = [torch.autograd.grad(first, parameters, retain_graph=True)]
+            gradients += [torch.autograd.grad(loss, parameters) for loss in (second, first)]
+            with torch.no_grad():
+                found.append([*(g for each in gradients for g in each), first.detach(), second.detach(), supernet(images[0])])
+        for other in found[1:]:
+            assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))

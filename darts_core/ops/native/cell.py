@@ -15,6 +15,7 @@ from darts_core.ops.native.block import Block, is_alike
 from darts_core.ops.native.library import CellArguments, run
 from darts_core.ops.native.packing import Packing
 from darts_core.ops.native.terms import BlocksTerm, CellTerm, Pool
+from darts_core.runtime.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,18 @@ class Cell:
         return self._packings[key]
 
     def forward(
-        self, weights: Sequence[float], leaves: Sequence[Tensor], maps: Sequence[Tensor], parameters: Sequence[Tensor]
+        self,
+        weights: Sequence[float],
+        leaves: Sequence[Tensor],
+        maps: Sequence[Tensor],
+        parameters: Sequence[Tensor],
+        *,
+        workspace: Workspace | None = None,
     ) -> tuple[Tensor, Kept]:
         """Return the output, (B, len(outputs) * C, H, W), and what is kept; ``weights`` are those of the terms, node after node.
 
         ``parameters`` are the weights of the blocks by twos. The buffers of BatchNorm move as in a forward pass of torch.
+        Of what is kept, the maps lie in ``workspace``, if one is given and free.
         Raises ValueError for maps of a single value a channel in training.
         """
         batch, channels, *_ = leaves[0].shape
@@ -83,8 +91,9 @@ class Cell:
             like[:, :1, :1, :1].expand(batch, len(self.outputs) * channels, *self.size), memory_format=torch.channels_last
         )
         count = len(self.blocks) + len(self.pools)
+        shape = (len(self.nodes) + count, batch, *self.size, channels)
         kept = Kept(
-            maps=like.new_empty((len(self.nodes) + count, batch, *self.size, channels)),
+            maps=like.new_empty(shape) if workspace is None else workspace.new_empty(like, shape),
             moments=like.new_empty((count, 2, channels), dtype=torch.float64),
         )
         if not out.is_meta:
