@@ -22,6 +22,7 @@ OP_SIZE, STATE_SIZE, INPUT_SIZE, INDEX_SIZE, LEGEND_SIZE = 9.5, 11.0, 13.0, 9.0,
 INPUT_WIRES = ("#8d99a6", palette.INK)  # two tones, so that the wires of the inputs can be told apart where they cross
 NODE_WIRE, CONCAT_WIRE = "#4f5d6b", "#c3ccd4"
 ARROW = 0.09
+RECURRENT_NOTE = "; c is the hidden state, k counts the tokens; c is gated with token k on its way in, and leaves as the nodes' mean"
 CELL_TITLES = {"normal": "Normal cell", "reduce": "Reduction cell", "layers": "Layers"}
 
 
@@ -39,7 +40,7 @@ def draw_cell(genotype: Genotype, cell_type: str, folder: str | Path, stem: str)
     title = "Recurrent cell" if genotype.space == RECURRENT_SPACE else CELL_TITLES[cell_type]
     note = f"space {genotype.space}, rule {genotype.rule}"
     if genotype.space == RECURRENT_SPACE:
-        note += "; k counts the tokens, c is the hidden state"
+        note += RECURRENT_NOTE
     if cell_type == "reduce":
         note += "; operations on the two inputs have stride 2"
     if cell_type == "layers":

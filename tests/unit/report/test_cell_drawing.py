@@ -101,7 +101,8 @@ def test_drawing_needs_no_pyplot():
 
 
 def test_a_recurrent_cell_is_called_so_and_its_activations_have_colours(tmp_path):
-    _, _, dot = draw_cell(published("DARTS_RNN_V2"), "normal", tmp_path, "cell")
+    svg, _, dot = draw_cell(published("DARTS_RNN_V2"), "normal", tmp_path, "cell")
+    assert "gated with token k" in svg.read_text(encoding="utf-8"), "no edge shows where the token comes in"
     text = dot.read_text(encoding="utf-8")
     assert 'label="Recurrent cell"' in text
     assert {palette.family(op).colour for op in ("tanh", "relu", "sigmoid", "identity")} <= set(re.findall(r"#[0-9a-f]{6}", text))
