@@ -169,7 +169,8 @@ def search(
                 "stable_epochs": stable_epochs(history, before, ranking(mixture, usable), is_still=is_still),
             }
             row |= rollback.row()
-            row["collapsed"] = int(is_bare([*history, row]) and has_chosen(mixture))
+            row["undecided"] = int(not has_chosen(mixture))
+            row["collapsed"] = int(is_bare([*history, row]) and not row["undecided"])
             if len(method.phases) > 1:
                 row["phase"] = course.number + 1
             if method.penalties:
@@ -207,6 +208,7 @@ def search(
             reporter.epoch({name: row[name] for name in SHOWN if name in row})
         if (back := rollback.go_back(history)) is not None:
             LOG.info("search: takes the architecture of epoch %d.", back)
+        chosen = -1 if back is None else [row["epoch"] for row in history].index(back)
         if method.select is None:
             op_weights, selection = supernet.mixture(), None
         else:
@@ -231,6 +233,7 @@ def search(
         op_weights=op_weights,
         edge_weights=supernet.edge_mixture(),
         supernet_state={name: value.detach().cpu() for name, value in supernet.state_dict().items()},
+        chosen=chosen,
     )
 
 

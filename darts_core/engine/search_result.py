@@ -21,8 +21,9 @@ class SearchResult:
     architecture after the last one, where the method does; ``ranks`` are the architectures of a probe and their accuracies, epoch by epoch,
     ``op_weights`` the final weights op_EO of each cell type, ``edge_weights`` those of the edges, edge_E, where they have any, and
     ``supernet_state`` is the ``state_dict`` with alpha in it. ``computed`` says by which backend and memory mode, ``stopped`` why the
-    search ended before its last epoch, if it did. ``chosen`` is the row of the history that the accuracies are of: the last one, unless
-    architectures were trained one by one, each with a row (``architecture``, not ``epoch``) and without a supernet.
+    search ended before its last epoch, if it did. ``chosen`` is the row of the history that weights and accuracies are of: the last
+    one, unless the search went back to an earlier epoch, or architectures were trained one by one, each with a row (``architecture``,
+    not ``epoch``) and without a supernet.
     """
 
     genotype: Genotype
@@ -50,10 +51,10 @@ class SearchResult:
 
     @property
     def train_acc(self) -> float:
-        """Top-1 accuracy of the supernet on its training batches in the last epoch, percent."""
+        """Top-1 accuracy of the supernet on its training batches in the epoch that is taken, percent."""
         return float(self.history[self.chosen]["train_acc"])
 
     @property
     def valid_acc(self) -> float:
-        """Top-1 accuracy of the supernet on held-out images after the last epoch, percent."""
+        """Top-1 accuracy of the supernet on held-out images after the epoch that is taken, percent."""
         return float(self.history[self.chosen]["valid_acc"])

@@ -32,7 +32,8 @@ class BenchmarkTable:
     def load(cls, path: str | Path, *, key: str = "evaluate.benchmark_table") -> BenchmarkTable:
         """Read a CSV file, which ``key`` of params.yaml names, with the columns arch, val_accuracy and test_accuracy; others are ignored.
 
-        Raise ``ValueError`` where the file cannot be read, lacks a column or a row, or holds something else than accuracies.
+        Raise ``ValueError`` where the file cannot be read, lacks a column or a row, holds something else than accuracies in percent, or
+        contradicts itself.
         """
         where = f"{key}: {path}"
         accuracies: dict[str, tuple[float, float]] = {}
@@ -42,13 +43,22 @@ class BenchmarkTable:
                 if missing := [column for column in COLUMNS if column not in (rows.fieldnames or ())]:
                     raise ValueError(f"{where}: the columns {', '.join(COLUMNS)} expected. Missing: {', '.join(missing)}.")
                 for row in rows:
-                    accuracies[row["arch"]] = (_accuracy(row, "val_accuracy", where, rows), _accuracy(row, "test_accuracy", where, rows))
+                    found = (_accuracy(row, "val_accuracy", where, rows), _accuracy(row, "test_accuracy", where, rows))
+                    if accuracies.setdefault(row["arch"], found) != found:
+                        raise ValueError(
+                            f"{where}:{rows.line_num}: one row for each architecture expected. {row['arch']} is there a second time, with "
+                            f"{found} in place of {accuracies[row['arch']]}. Keep one, or the mean."
+                        )
         except OSError as error:
             raise ValueError(f"{where}: cannot be read ({error.strerror}). Expected a CSV file, or null.") from None
         except (UnicodeDecodeError, csv.Error) as error:
             raise ValueError(f"{where}: not a CSV file ({error}).") from None
         if not accuracies:
             raise ValueError(f"{where}: at least one architecture expected. Got none.")
+        if (highest := max(test for _, test in accuracies.values())) <= 1.0:
+            raise ValueError(
+                f"{where}: test_accuracy in percent expected. Got at most {highest:g}: these are shares. Multiply them by 100."
+            )
         return cls(accuracies, source=where)
 
     def look_up(self, architecture: str) -> Truth:

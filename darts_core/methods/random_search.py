@@ -29,8 +29,10 @@ def random_search(
     statistics.
 
     Without ``shared_weights`` there is no supernet: ``samples`` different architectures, of the supernet's size, are trained one by one
-    from scratch for ``train_epochs`` (null: search.epochs) on the images for the weights, and the best in its last epoch on the held-out
-    ones is taken. All of it counts as the search's seconds, so that samples times epochs can be set to what another search takes.
+    from scratch for ``train_epochs`` (null: search.epochs) on the images for the weights, and the best in its last epoch is taken:
+    ``rank_by: validation`` (null) by the held-out images, ``training_speed`` by the lowest mean training loss of that epoch, for which no
+    held-out image counts (Ru et al., NeurIPS 2021, arXiv:2006.04492, TSE of one epoch). All of it counts as the search's seconds, so that
+    samples times epochs can be set to what another search takes.
     ``halving: k`` is successive halving (Jamieson and Talwalkar, AISTATS 2016, arXiv:1502.07943): the best one in k goes through to a round
     in which it is trained anew for k times as many epochs, until fewer than two would be left.
     """

@@ -11,6 +11,7 @@ from darts_core.data import DATASETS
 from darts_core.data.text_files import part_files
 from darts_core.search.curvature import CurvatureRise
 from darts_core.search.select import TrainedAlone
+from darts_core.search.stop import SkipLimit, StableRanking
 
 
 def without_effect(cfg: Config, *, folder: Path = Path()) -> list[str]:
@@ -24,11 +25,17 @@ def without_effect(cfg: Config, *, folder: Path = Path()) -> list[str]:
             *_text_alone(cfg),
             *_alone(cfg),
             *_text_parts(cfg, folder),
-            *_curvature(cfg),
+            *_search(cfg),
             *_derivation(cfg),
             *_progress(cfg),
         ]
-    return [*_augmentation(cfg), *_alone(cfg), *_data(cfg), *_curvature(cfg), *_derivation(cfg), *_evaluation(cfg), *_progress(cfg)]
+    return [*_augmentation(cfg), *_alone(cfg), *_data(cfg), *_search(cfg), *_derivation(cfg), *_evaluation(cfg), *_progress(cfg)]
+
+
+def _search(cfg: Config) -> list[str]:
+    if cfg.derive.genotype != "search":
+        return []
+    return [*_curvature(cfg), *_stops(cfg), *_halving(cfg)]
 
 
 def _text(cfg: TextConfig) -> Iterator[str]:
@@ -90,8 +97,6 @@ def _data(cfg: Config) -> Iterator[str]:
 
 
 def _curvature(cfg: Config) -> Iterator[str]:
-    if cfg.derive.genotype != "search":
-        return
     method, epochs = build_method(cfg), cfg.search.epochs
     every = cfg.search.hessian_every or method.hessian_every
     if cfg.search.hessian_every > epochs:
@@ -99,6 +104,25 @@ def _curvature(cfg: Config) -> Iterator[str]:
     for rule in method.stop:
         if isinstance(rule, CurvatureRise) and (why := rule.why_never(every, warmup_epochs=method.warmup_epochs, epochs=epochs)):
             yield f"method.name: {cfg.method.name} ends no search here: {why}"
+
+
+def _stops(cfg: Config) -> Iterator[str]:
+    method = build_method(cfg)
+    moving = cfg.search.epochs - method.warmup_epochs
+    for rule in method.stop:
+        if isinstance(rule, StableRanking) and rule.epochs > moving:
+            yield f"method.stable_epochs: {rule.epochs} has no effect: alpha moves for {moving} epochs (search.epochs) in all."
+        if isinstance(rule, SkipLimit) and "skip_connect" not in cfg.space.options.get("primitives", ("skip_connect",)):
+            yield f"method.name: {cfg.method.name} ends no search here: space.primitives has no skip_connect to count."
+
+
+def _halving(cfg: Config) -> Iterator[str]:
+    select = build_method(cfg).select
+    if isinstance(select, TrainedAlone) and select.halving is not None and len(select.rounds(cfg.search)) == 1:
+        yield (
+            f"method.halving: {select.halving} has no effect: of method.samples, {select.samples}, fewer than two would be left for a "
+            f"second round. Raise that to {2 * select.halving} or more."
+        )
 
 
 def _derivation(cfg: Config) -> Iterator[str]:

@@ -211,8 +211,17 @@ def _save(result: SearchResult, stage: Stage) -> None:
     }
     watched = ("skip_share", f"parameterless_{main_cell(last)}", "collapsed", "rank_tau", "rank_rho", "train_ppl", "valid_ppl")
     alike = [key for key in last if key.startswith("entropy_") or key in watched]
-    stage.metrics({**{key: last[name] for key, name in named.items() if name in last}, **{f"search_{key}": last[key] for key in alike}})
     step = step_of(last)
+    stage.metrics(
+        {
+            f"search_chosen_{step}": last[step],
+            **{key: last[name] for key, name in named.items() if name in last},
+            **{f"search_{key}": last[key] for key in alike},
+        }
+    )
+    if result.stopped is not None:
+        note = f"The search ended after epoch {result.history[-1]['epoch']}: {result.stopped}. Taken is epoch {last['epoch']}.\n"
+        (stage.reports / "note.md").write_text(note, encoding="utf-8")
     stage.epochs(result.costs, prefix="search", total="search_epochs_s", step=step)
     if result.selection is not None:
         stage.resources["search_selection_s"] = result.selection["epoch_s"]

@@ -25,14 +25,14 @@ def main_cell(row: Mapping[str, Any]) -> str:
 class SkipLimit:
     """The derived normal cell, or the layers, hold ``limit`` skip connections or more (DARTS+, arXiv:1909.06035, criterion 1).
 
-    Epochs in which alpha stands still do not count.
+    Epochs in which alpha stands still, or is ``undecided`` after, do not count: the skip connections of an even choice are chance.
     """
 
     limit: int
 
     def __call__(self, history: History) -> str | None:
         """Judge the last epoch."""
-        if not history or "arch_loss" not in history[-1]:
+        if not history or "arch_loss" not in history[-1] or history[-1].get("undecided"):
             return None
         cell = main_cell(history[-1])
         skips = int(history[-1][f"skips_{cell}"])

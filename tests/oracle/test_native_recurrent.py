@@ -83,8 +83,7 @@ class TestSteps:
     def test_the_eight_nodes_that_are_searched(self, is_fixed, is_masked):
         given, *others = inputs(width=6, nodes=8, is_fixed=is_fixed, is_masked=is_masked)
         given[3] = given[3].softmax(dim=-1)  # with larger weights so many nodes amplify rounding by 1e6
-        expected, found = (everything(function, given, *others) for function in (RecurrentSteps, NativeSteps))
-        compare(found, expected, torch.float64)
+        compare(everything(NativeSteps, given, *others), everything(RecurrentSteps, given, *others), torch.float64)
 
     @pytest.mark.parametrize("count", [2, 3])
     def test_any_number_of_threads(self, count, threads):

@@ -12,7 +12,6 @@ from darts_core.methods import METHODS
 from darts_core.runtime.checkpoint import Checkpoint
 from darts_core.runtime.seed import seeded, stream
 from darts_core.search.phases import Phase
-from darts_core.search.stop import SkipLimit
 from darts_core.spaces import SPACES
 
 PRIMITIVES = ("none", "max_pool_3x3", "skip_connect", "sep_conv_3x3")
@@ -122,10 +121,10 @@ def test_phases_shorter_than_the_warm_up_are_refused(images):
 
 
 def test_a_search_is_stopped_in_its_last_phase_alone(images):
-    method = dataclasses.replace(METHODS.build("darts"), phases=(Phase(), Phase()), stop=(SkipLimit(0),))
+    method = dataclasses.replace(METHODS.build("darts"), phases=(Phase(), Phase()), stop=(lambda history: "at once" if history else None,))
     result = run(images, method, epochs=6)
     assert [row["phase"] for row in result.history] == [1, 1, 1, 2]
-    assert result.stopped is not None
+    assert result.stopped == "at once"
 
 
 def test_a_phase_that_changes_nothing_changes_nothing(images):

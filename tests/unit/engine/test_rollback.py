@@ -42,6 +42,7 @@ def test_it_ends_at_a_rise_with_the_architecture_and_the_weights_before_it(image
     third = [row["weight"] for row in before.alphas if row["epoch"] == 3]
     assert [w for c in result.op_weights.values() for w in c.flatten().tolist()] == third
     assert result.supernet_state["stem.bn.num_batches_tracked"] == 18
+    assert (result.chosen, result.valid_acc) == (2, before.history[2]["valid_acc"]), "accuracies are of the epoch that is taken"
     assert [row["weight"] for row in result.alphas if row["epoch"] == 3] == third
 
 

@@ -28,6 +28,18 @@ def test_no_preset_sets_anything_in_vain(path):
 
 
 IDLE = [
+    (
+        {"method": {"name": "darts", "stable_epochs": 4, "warmup_epochs": 2}, "search": {"epochs": 5}},
+        "method.stable_epochs: 4 has no effect: alpha moves for 3 epochs (search.epochs) in all.",
+    ),
+    (
+        {"method": {"name": "darts_plus"}, "space": {"name": "darts_cnn", "primitives": ["sep_conv_3x3", "avg_pool_3x3"]}},
+        "method.name: darts_plus ends no search here: space.primitives has no skip_connect to count.",
+    ),
+    (
+        {"method": {"name": "random_search", "shared_weights": False, "samples": 3, "halving": 2}},
+        "method.halving: 2 has no effect: of method.samples, 3, fewer than two would be left for a second round. Raise that to 4 or more.",
+    ),
     ({"augment": {"cutout_length": 8}}, "augment.cutout_length: 8 has no effect: search.cutout and retrain.cutout are false."),
     (
         {"augment": {"cutout_length": 8}, "search": {"cutout": True}, "derive": {"genotype": "DARTS_V2"}},

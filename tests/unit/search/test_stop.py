@@ -21,6 +21,12 @@ def test_skips_of_a_warm_up_do_not_count():
     assert SkipLimit(2)(rows((5, 5), warmup=2)) is None
 
 
+def test_the_skips_of_an_even_choice_are_chance():
+    history = [{**row, "undecided": 1} for row in rows((5, 5))]
+    assert SkipLimit(2)(history) is None
+    assert SkipLimit(2)([*history, {**history[-1], "undecided": 0}]) is not None
+
+
 @pytest.mark.parametrize(("stable", "ends"), [((), False), ((0, 1, 2), False), ((1, 2, 3), True), ((3, 0), False)])
 def test_a_ranking_must_have_stood_for_so_many_epochs(stable, ends):
     assert (StableRanking(3)(rows(stable=stable)) is not None) == ends
