@@ -81,12 +81,13 @@ def supernet_accuracy(supernet: Supernet, genotype: Genotype, batches: Iterable[
 def draw_distinct(space: Space, samples: int, *, generator: torch.Generator, key: str = "search.rank_samples") -> list[Genotype]:
     """Draw so many different architectures. Raise ``ValueError`` that names ``key`` where there are not as many."""
     found: dict[str, Genotype] = {}
-    for _ in range(100 * samples):
+    repeats = 0  # in a row; were one architecture of N missing, so many would be seen by a chance of exp(-20)
+    while len(found) < samples and repeats < 100 + 20 * len(found):
         genotype = space.random_genotype(generator)
-        found.setdefault(str(genotype.to_dict()), genotype)
-        if len(found) == samples:
-            return list(found.values())
-    raise ValueError(f"{key}: {samples} different architectures expected in the space '{space.name}'. Found {len(found)}.")
+        repeats = repeats + 1 if found.setdefault(str(genotype.to_dict()), genotype) is not genotype else 0
+    if len(found) < samples:
+        raise ValueError(f"{key}: {samples} different architectures expected in the space '{space.name}'. Found {len(found)}.")
+    return list(found.values())
 
 
 def require_probe(probe: RankProbe | None, cfg: SearchConfig) -> None:
