@@ -25,7 +25,7 @@ class BinaryGates(Categorical):
         log_EO = alpha_EO.detach().log_softmax(dim=-1)
         if not alpha_EO.requires_grad or alpha_EO.shape[1] == 1:
             active = self.pick(log_EO)
-            return Weights(one_hot(active, log_EO), active)
+            return Weights(one_hot(active, log_EO) + 0.0 * alpha_EO, active)  # a gradient of 0 where there is no choice
         pair_EK = _two_strongest(log_EO - self.exponential(log_EO).log())
         index_EK = torch.tensor(pair_EK, device=alpha_EO.device)
         share_EK = alpha_EO.gather(1, index_EK).softmax(dim=-1)

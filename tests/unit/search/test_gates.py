@@ -41,6 +41,14 @@ def test_two_operations_are_computed_and_one_is_open():
     assert torch.equal(frozen.spent(), torch.ones(5, 1, dtype=torch.float64))
 
 
+def test_where_nothing_is_to_be_chosen_the_gradient_is_zero():
+    given = alpha(operations=1)
+    weights = relaxation().sample(given)
+    weights.op_EO.sum().backward()
+    assert torch.equal(weights.op_EO.detach(), torch.ones(5, 1, dtype=torch.float64))
+    assert torch.equal(given.grad, torch.zeros_like(given))
+
+
 def test_the_open_one_is_drawn_by_its_probability():
     """With two operations both are drawn, and their shares are all that decides."""
     given = torch.tensor([[0.0, 1.0]]).expand(4000, 2).clone().requires_grad_()
