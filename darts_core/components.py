@@ -60,6 +60,7 @@ def cross_check(cfg: Config, *, folder: Path = Path(), only_search: bool = False
         checks.append(lambda: named_genotype(cfg, folder=folder))
     else:
         checks.append(lambda: check_warmup(build_method(cfg), cfg.search))
+        checks.append(lambda: _check_pruning(build_method(cfg), build_space(cfg, folder=folder)))
     if not is_text and cfg.evaluate.benchmark_table is not None:
         checks.append(lambda: _check_table(benchmark_table(cfg, folder=folder), cfg, folder=folder))
     if isinstance(cfg.search.rank_truth, str):
@@ -75,6 +76,18 @@ def cross_check(cfg: Config, *, folder: Path = Path(), only_search: bool = False
         except ValueError as error:
             faults.append(str(error))
     return list(dict.fromkeys(faults))  # what is built for one check fails for the next one, too
+
+
+def _check_pruning(method: Method, space: Space) -> None:
+    """Raise ``ValueError`` where even the first weights, those of an even alpha, are light enough to be left out."""
+    if method.prune_below is None:
+        return
+    even = float(method.relax(torch.zeros(1, len(space.primitives))).op_EO.min())
+    if method.prune_below >= even:
+        raise ValueError(
+            f"method.prune_below must be less than {even:.3g}, which each of {len(space.primitives)} operations weighs at first. "
+            f"Got {method.prune_below:g}."
+        )
 
 
 def _check_data(cfg: Config) -> None:

@@ -29,7 +29,7 @@ def robust_darts(
     goes on from before a rise with ten times the decay, while that is at most 0.03. The paper's gradient is unrolled.
     """
     rise = CurvatureRise(
-        limit=in_range(rise_limit, "rise_limit", above=0.0),
+        limit=in_range(rise_limit, "rise_limit", above=1.0),
         window=at_least(1, "window", window),
         lag=at_least(1, "lag", lag),
         first_epoch=at_least(1, "first_epoch", first_epoch),

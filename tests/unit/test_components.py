@@ -51,6 +51,11 @@ def test_a_derivation_rule_takes_the_place_of_the_methods_own(monkeypatch):
         ("method: {name: darts, arch_gradient: exact}\nsearch: {memory: lean}", 3, "search.memory: lean saves nothing with method.arch_gr"),
         ("search: {memory: lean, memory_budget_mib: 900.0}", 2, r"search.memory_budget_mib: .*search.memory: auto alone \(lean\)"),
         ("method: {name: darts, arch_gradient: second}", 2, "method.arch_gradient: must be 'first', 'unrolled' or 'exact'"),
+        (
+            "method: {name: darts, prune_below: 0.125}",
+            2,
+            "method.prune_below must be less than 0.125, which each of 8 operations weighs at",
+        ),
         ("method: {name: pc_darts}\nsearch: {epochs: 15}", 3, r"search.epochs must be more than method.warmup_epochs, 15, .* Got 15"),
         (
             "method: {name: pc_darts}\nspace: {name: darts_cnn, init_channels: 6}",

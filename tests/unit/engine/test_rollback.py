@@ -1,5 +1,6 @@
 """Searches that go back to before a rise of the eigenvalue: what they return, restarts, and interruptions."""
 
+import copy
 import dataclasses
 import logging
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from darts_core.engine import search as engine
+from darts_core.engine.rollback import Rollback
 from darts_core.methods import METHODS
 from darts_core.runtime.checkpoint import Checkpoint
 from tests.unit.engine.test_search import Interrupted, assert_same, interrupt_at, run
@@ -73,6 +75,30 @@ def test_an_adaptive_search_goes_on_with_more_decay(images, curvatures):
     assert [row["epoch"] for row in result.alphas][-1] == 6
     assert len(result.alphas) == 6 * 2 * 2 * 4
     assert result.stopped is None
+
+
+def test_a_restart_has_the_optimisers_of_the_epoch_that_it_goes_back_to(images, curvatures, monkeypatch):
+    before, after = {}, []
+    note, restart = Rollback.note, Rollback.restart
+
+    def noted(self, history):
+        note(self, history)
+        before[history[-1]["epoch"]] = copy.deepcopy(self._bilevel.state_dict())
+
+    def restarted(self, history):
+        epoch = restart(self, history)
+        if epoch is not None:
+            after.append((epoch, copy.deepcopy(self._bilevel.state_dict())))
+        return epoch
+
+    monkeypatch.setattr(Rollback, "note", noted)
+    monkeypatch.setattr(Rollback, "restart", restarted)
+    search(images, settings(adaptive=True))
+    ((epoch, state),) = after
+    momenta = ([p["momentum_buffer"] for p in each["weights"]["state"].values()] for each in (state, before[epoch], before[epoch + 1]))
+    now, then, later = (torch.cat([x.flatten() for x in own]) for own in momenta)
+    assert torch.equal(now, then)
+    assert not torch.equal(now, later)
 
 
 def test_the_method_measures_by_itself(images):

@@ -5,6 +5,8 @@ import dataclasses
 import pytest
 import torch
 
+from darts_core.data import Batches
+from darts_core.engine import selection
 from darts_core.methods import METHODS
 from darts_core.runtime.checkpoint import Checkpoint
 from tests.unit.engine.test_search import Interrupted, assert_same, interrupt_at, run
@@ -66,3 +68,28 @@ def test_no_selection_costs_nothing(images):
 def test_tuning_moves_the_weights_of_what_is_left(images):
     runs = [run(images, method=METHODS.build("darts_pt", {"tune_epochs": n}), epochs=1).supernet_state for n in (0, 2)]
     assert not torch.equal(*(state["classifier.weight"] for state in runs))
+
+
+def test_it_is_judged_by_everything_held_out_and_tuned_on_the_images_of_the_weights(images, monkeypatch):
+    judged, tuned, rates = [], [], []
+    quality, train_epoch = selection.mean_quality, selection.train_epoch
+
+    def note_quality(supernet, batches):
+        kept = list(batches)
+        judged.append(torch.cat([x.flatten(1) for x, _ in kept]))
+        return quality(supernet, kept)
+
+    def note_epoch(bilevel, batches, valid, lr, *, is_still):
+        rates.append(lr)
+        tuned.append(kept := list(batches))
+        return train_epoch(bilevel, kept, valid, lr, is_still=is_still)
+
+    monkeypatch.setattr(selection, "mean_quality", note_quality)
+    monkeypatch.setattr(selection, "train_epoch", note_epoch)
+    run(images, method=METHODS.build("darts_pt", {"tune_epochs": 2}), epochs=1)
+    held_out = torch.cat([x.flatten(1) for x, _ in Batches(images.subset(torch.arange(14, 30)), 4, shuffle=False)])
+    assert judged
+    assert all(torch.equal(seen, held_out) for seen in judged)
+    assert [sum(len(labels) for _, labels in epoch) for epoch in tuned] == [14] * len(tuned)
+    assert rates[0] == pytest.approx(0.1 * 0.1), "a tenth of search.lr, falling to search.lr_min at most"
+    assert 0.001 <= rates[1] < rates[0]

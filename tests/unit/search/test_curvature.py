@@ -91,7 +91,7 @@ def test_what_would_do_nothing_is_refused(options, search, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rise_limit": 0.0}, r"method\.rise_limit must be above 0\. Got 0\."),
+        ({"rise_limit": 1.0}, r"method\.rise_limit must be above 1\. Got 1\."),
         ({"window": 0}, r"method\.window must be at least 1\. Got 0\."),
         ({"lag": 0}, r"method\.lag must be at least 1\. Got 0\."),
         ({"first_epoch": 0}, r"method\.first_epoch must be at least 1\. Got 0\."),

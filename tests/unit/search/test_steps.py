@@ -5,8 +5,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from darts_core.methods import METHODS
 from darts_core.metrics import top_k_accuracy
-from darts_core.search.bilevel import ARCH_GRADIENTS
+from darts_core.search.bilevel import ARCH_GRADIENTS, SingleLevel
 
 
 def values(parameters):
@@ -110,6 +111,18 @@ def test_every_gradient_sees_the_batches_that_it_should(make, batch):
             "lr": not torch.equal(base, step_of_alpha(make(order), batch(0), batch(1), lr=0.1)),
         }
         assert depends == {"valid": True, "train": order != "first", "lr": order != "first"}, order
+
+
+def test_alpha_of_a_single_level_moves_by_the_batch_of_the_weights_alone(make, batch):
+    def step(train, valid):
+        steps = make("first")
+        steps.arch_gradient = SingleLevel()
+        return step_of_alpha(steps, train, valid, lr=0.1)
+
+    base = step(batch(0), batch(1))
+    assert torch.equal(base, step(batch(0), batch(2)))
+    assert torch.equal(base, step_of_alpha(make("first"), batch(3), batch(0), lr=0.1)), "the same as dL_valid/dalpha of that batch"
+    assert isinstance(METHODS.build("snas").arch_gradient, SingleLevel)
 
 
 def step_of_alpha(steps, train, valid, *, lr):
