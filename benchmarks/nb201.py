@@ -11,6 +11,7 @@ are the same; the table there has all runs that are asked for.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import logging
 import sys
@@ -53,7 +54,9 @@ def configuration(settings: dict[str, Any], label: str, seed: int, args: argpars
 
 def prepared(cfg: Config, cache: Path) -> data.Prepared:
     """Return the images, which are prepared where ``cache`` does not hold them yet."""
-    folder = cache / str(cfg.data.options.get("image_size"))
+    root = Path(str(cfg.data.options.get("root", "")))  # digits needs none
+    told = {**cfg.data.model_dump(mode="json"), "root": root.name, "bytes": root.stat().st_size}
+    folder = cache / hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
     if not (folder / "spec.json").exists():
         data.prepare(cfg.data, folder, num_workers=2)
     return data.open_prepared(folder)
@@ -77,7 +80,7 @@ def measured(cfg: Config, images: data.Prepared, table: BenchmarkTable, folder: 
         "test_acc": truth.test_acc,
         "percentile": truth.percentile,
         "supernet_valid_acc": result.valid_acc,
-        "collapsed": result.history[-1].get("collapsed", 0),  # architectures that are trained alone do not collapse
+        "collapsed": result.history[result.chosen].get("collapsed", 0),  # architectures that are trained alone do not collapse
         "stopped": result.stopped,
         "seconds": seconds,
         "cpu_seconds": cpu_seconds,
@@ -97,6 +100,7 @@ def outcome(label: str, seed: int, settings: dict[str, Any], args: argparse.Name
     if found.get("settings") != chosen:
         found = {"settings": chosen, **measured(cfg, prepared(cfg, args.cache), table, args.out / f"{label}_{seed}")}
         write_json(path, found)
+    found |= {"test_acc": (truth := table.look_up(found["architecture"])).test_acc, "percentile": truth.percentile}  # by this table
     sys.stderr.write(f"{label}, seed {seed}: {found['test_acc']:.2f} % {found['architecture']} in {found['seconds']:.0f} s\n")
     return Outcome(method=label, seed=seed, accuracy=found["test_acc"], seconds=found["seconds"], percentile=found["percentile"])
 

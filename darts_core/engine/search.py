@@ -33,7 +33,7 @@ from darts_core.engine.rank_disorder import RankProbe, require_probe
 from darts_core.engine.rollback import Clock, Rollback
 from darts_core.engine.search_result import SearchResult
 from darts_core.engine.selection import selected
-from darts_core.engine.watch import cell_metrics, collapse_warning, has_chosen, is_bare, ranking, stable_epochs
+from darts_core.engine.watch import cell_metrics, collapse_warning, has_chosen, is_bare, ranking, selection_warning, stable_epochs
 from darts_core.genotype import Genotype
 from darts_core.runtime.checkpoint import Checkpoint
 from darts_core.runtime.progress import Progress
@@ -166,7 +166,7 @@ def search(
                 **mixture_metrics(mixture, supernet.primitives),
                 **edge_metrics(supernet.edge_mixture(), space.edge_names),
                 **cell_metrics(_derive(supernet, method, space, mixture), space),
-                "stable_epochs": stable_epochs(history, before, ranking(mixture, usable), is_still=is_still),
+                "stable_epochs": stable_epochs(history[course.span.first :], before, ranking(mixture, usable), is_still=is_still),
             }
             row |= rollback.row()
             row["undecided"] = int(not has_chosen(mixture))
@@ -219,10 +219,13 @@ def search(
     stopped = why_stop(method.stop, history) if len(history) < cfg.epochs else None
     if stopped is not None:
         LOG.info("search: ended after epoch %d of %d: %s.", len(history), cfg.epochs, stopped)
+    genotype = method.derived(
+        op_weights, primitives=supernet.primitives, shape=space.shape, space=space.name, edge_E=supernet.edge_mixture()
+    )
+    if method.select is not None and (warning := selection_warning(genotype, space)) is not None:
+        LOG.warning("search: %s", warning)
     return SearchResult(
-        genotype=method.derived(
-            op_weights, primitives=supernet.primitives, shape=space.shape, space=space.name, edge_E=supernet.edge_mixture()
-        ),
+        genotype=genotype,
         history=history,
         alphas=alphas,
         costs=costs,

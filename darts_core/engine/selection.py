@@ -17,6 +17,7 @@ from darts_core.search.steps import Bilevel
 from darts_core.spaces.space import Space
 from darts_core.supernet.recompute import BatchNormsStandStill
 from darts_core.supernet.sampled import Sampled
+from darts_core.supernet.skip_dropout import whole_skips
 from darts_core.supernet.supernet import Supernet
 
 TUNING_LR = 0.1
@@ -30,7 +31,7 @@ def mean_quality(supernet: Supernet, batches: Iterable[Batch]) -> float:
     """Return the mean :meth:`Supernet.quality` on batches that are on the supernet's device; no buffer moves."""
     quality = RunningMean()
     supernet.ranking()
-    with torch.no_grad(), BatchNormsStandStill(supernet):
+    with torch.no_grad(), BatchNormsStandStill(supernet), whole_skips(supernet):
         for inputs, targets in batches:
             quality.update(supernet.quality(inputs, targets), len(targets))
     supernet.train()

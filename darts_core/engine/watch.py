@@ -72,8 +72,15 @@ def stable_epochs(history: Sequence[Row], before: Tensor, now: Tensor, *, is_sti
 
 
 def has_chosen(mixture: Mapping[str, Tensor]) -> bool:
-    """Return whether the first cell's weights of operations (edges, operations) are off an even choice, by their mean entropy."""
+    """Return whether the first cell's weights of operations (edges, operations) are off an even choice, by their mean entropy.
+
+    Where they are gates, which share nothing, an even choice is a half for each.
+    """
     share_EO = next(iter(mixture.values())).double()
+    if not torch.allclose(share_EO.sum(-1), torch.ones((), dtype=torch.float64), atol=1e-3):
+        gates = share_EO[share_EO > 0].clamp(1e-30, 1.0 - 1e-15)
+        entropy = -(gates * gates.log2() + (1.0 - gates) * (1.0 - gates).log2())
+        return bool(entropy.mean() < EVEN_SHARE)
     share_EO = share_EO / share_EO.sum(-1, keepdim=True).clamp_min(1e-30)
     entropy_E = -(share_EO * share_EO.clamp_min(1e-30).log()).sum(-1)
     even_E = (share_EO > 0).sum(-1).clamp_min(1).double().log()
@@ -88,6 +95,18 @@ def is_bare(history: Sequence[Row]) -> bool:
 
 def _share(row: Row) -> float:
     return float(row[f"parameterless_{main_cell(row)}"])
+
+
+def selection_warning(genotype: Genotype, space: Space) -> str | None:
+    """Return the warning where the cell that a selection chose is bare: the watch by epoch sees what alpha says, not this."""
+    found = cell_metrics(genotype, space)
+    cell = main_cell(found)
+    if _share(found) < COLLAPSED_SHARE:
+        return None
+    return (
+        f"{_share(found):.0%} of the operations of the {cell} cell that was chosen have no parameters ({found[f'skips_{cell}']} skip "
+        "connections). Such a cell is seldom good: compare it with random cells, or try more search.epochs."
+    )
 
 
 def collapse_warning(history: Sequence[Row], *, is_last: bool) -> str | None:

@@ -26,7 +26,8 @@ def random_search(
 
     Each batch trains one operation an edge, drawn evenly. After the last epoch the best of ``samples`` random genotypes is taken, by
     their accuracy (of a text their loss) on ``score_batches`` (null: 8) validation batches with the shared weights and the batches' own
-    statistics.
+    statistics. The paper trains a random architecture at a time; here all edges draw, so that in a space that keeps two edges a node a
+    step computes more of them, and some ``none``: ours.
 
     Without ``shared_weights`` there is no supernet: ``samples`` different architectures, of the supernet's size, are trained one by one
     from scratch for ``train_epochs`` (null: search.epochs) on the images for the weights, and the best in its last epoch is taken:

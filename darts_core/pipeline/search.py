@@ -20,6 +20,7 @@ from darts_core.engine.alone import TrainAlone, search_alone, state_name
 from darts_core.engine.loop import Log, no_log
 from darts_core.engine.search import SearchData, search
 from darts_core.engine.search_result import SearchResult
+from darts_core.engine.watch import cell_metrics
 from darts_core.methods import METHODS
 from darts_core.nets.baselines import BASELINES
 from darts_core.pipeline.named_files import hashes, named_files
@@ -202,7 +203,7 @@ def _save(result: SearchResult, stage: Stage) -> None:
     )
     sizes = {"space": space.name, "primitives": list(space.primitives)}
     _save_arch({"searched": True, **sizes, "op_weights": op_weights, "edge_weights": edge_weights})
-    last = result.history[result.chosen]
+    last = {**result.history[result.chosen], **cell_metrics(result.genotype, space)}
     named = {
         "search_valid_acc": "valid_acc",
         "search_valid_loss": "valid_loss",

@@ -48,11 +48,14 @@ class MethodScore:
 def by_method(outcomes: Sequence[Outcome], *, baseline: str = BASELINE) -> list[MethodScore]:
     """Return a score for each method in the order of ``outcomes``; seeds that ``baseline`` lacks take no part in the difference.
 
-    What stands behind a colon in the name of a method is its settings.
+    What stands behind a colon in the name of a method is its settings. Of several variants of ``baseline`` all others are held against the
+    one without settings, else against the first.
     """
-    random = {one.seed: one.accuracy for one in outcomes if _is(one.method, baseline)}
-    methods = dict.fromkeys(one.method for one in outcomes)
-    return [_score([one for one in outcomes if one.method == method], {} if _is(method, baseline) else random) for method in methods]
+    methods = list(dict.fromkeys(one.method for one in outcomes))
+    variants = [method for method in methods if _is(method, baseline)]
+    chosen = baseline if baseline in variants else next(iter(variants), None)
+    random = {one.seed: one.accuracy for one in outcomes if one.method == chosen}
+    return [_score([one for one in outcomes if one.method == method], {} if method == chosen else random) for method in methods]
 
 
 def _is(method: str, name: str) -> bool:

@@ -7,18 +7,21 @@ from torch import Tensor
 
 from darts_core.nets.dropout import Noise
 from darts_core.search.bilevel import Batch, Loss, frozen
+from darts_core.supernet.skip_dropout import whole_skips
 from darts_core.supernet.supernet import Supernet
 
 
 def dominant_eigenvalue(
     supernet: Supernet, loss: Loss, batch: Batch, *, generator: torch.Generator, iterations: int = 20, tolerance: float = 1e-3
 ) -> float:
-    """Return the eigenvalue of largest magnitude, with its sign, of the Hessian of ``loss`` on ``batch`` by all architecture parameters.
+    """Return the largest eigenvalue (lambda_max, arXiv:1909.09656) of the Hessian of ``loss`` on ``batch`` by all architecture parameters.
+
+    It is no other one where a negative eigenvalue is of larger magnitude: from epoch to epoch the two ends would take turns.
 
     By Lanczos' method with full reorthogonalisation: one product of the Hessian with a vector, which is one backward pass through the
     gradient's graph, an iteration; at most ``iterations``, fewer once the residual is below ``tolerance`` times the eigenvalue.
     ``generator`` (CPU) draws the first vector. The forward pass is that of a training step, where weights are drawn at the expected ones;
-    the supernet's buffers stay as they are.
+    no value on a skip connection is left out; the supernet's buffers and random streams stay as they are.
     """
     alphas = supernet.arch_parameters()
     buffers = [(buffer, buffer.clone()) for buffer in supernet.buffers()]
@@ -26,7 +29,12 @@ def dominant_eigenvalue(
     was_training = supernet.training
     supernet.train()
     try:
-        with supernet.differentiable_twice(), frozen(supernet.weights().values()), supernet.weighing(supernet.op_weights()):
+        with (
+            whole_skips(supernet),
+            supernet.differentiable_twice(),
+            frozen(supernet.weights().values()),
+            supernet.weighing(supernet.op_weights()),
+        ):
             grads = torch.autograd.grad(
                 loss(supernet(batch[0]), batch[1]), alphas, create_graph=True, allow_unused=True, materialize_grads=True
             )
@@ -58,7 +66,7 @@ def _lanczos(gradient: Tensor, alphas: list[torch.nn.Parameter], *, generator: t
         for k, value in enumerate(beside):
             small[k, k + 1] = small[k + 1, k] = value
         values, vectors = torch.linalg.eigh(small)
-        best = int(values.abs().argmax())
+        best = int(values.argmax())
         found = float(values[best])
         if rest * abs(float(vectors[-1, best])) <= tolerance * abs(found):
             break

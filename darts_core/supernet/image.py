@@ -112,7 +112,7 @@ class ImageSupernet(Supernet):
                 backend=backend,
                 is_last=number == len(self.cells),
                 active=weights[cell_type].active,
-                auxiliary=self.auxiliary_weight,
+                auxiliary=None if self._is_path else self.auxiliary_weight,  # no operation of an architecture
                 dropout=(rate, seed + number * len(self.shape.sources)),
                 paths=None if self._paths is None else self._paths[number - 1],
             )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -41,3 +44,16 @@ class SkipDropout(Drawing):
     def draw(self) -> Dropout:
         """Return what the cells of this forward pass need: nothing is left out in evaluation mode."""
         return (self.rate, self.seed() % 2**48) if self.training and self.rate > 0.0 else (0.0, 0)
+
+
+@contextmanager
+def whole_skips(supernet: nn.Module) -> Iterator[None]:
+    """Within, skip connections leave nothing out and draw nothing: what is measured has no noise, and no later step knows of it."""
+    own = [(module, module.rate) for module in supernet.modules() if isinstance(module, SkipDropout)]
+    for module, _ in own:
+        module.rate = 0.0
+    try:
+        yield
+    finally:
+        for module, rate in own:
+            module.rate = rate

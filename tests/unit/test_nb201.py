@@ -12,7 +12,7 @@ from darts_core.config import Config
 from darts_core.engine.truth import BenchmarkTable
 
 SETTINGS = yaml.safe_load(nb201.SETTINGS.read_text())
-TABLE = BenchmarkTable({}, source="none")
+TABLE = BenchmarkTable({"|none~1|": (80.0, 81.0), "|none~2|": (80.0, 82.0)}, source="table")
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_a_finished_run_is_not_repeated(args, monkeypatch):
 
     def measured(cfg, images, table, folder):
         ran.append(cfg)
-        return {"test_acc": 80.0 + len(ran), "percentile": 50.0, "seconds": 3.0, "architecture": "|none~0|"}
+        return {"seconds": 3.0, "architecture": f"|none~{len(ran)}|"}
 
     monkeypatch.setattr(nb201, "measured", measured)
     monkeypatch.setattr(nb201, "prepared", lambda cfg, cache: None)
@@ -62,6 +62,23 @@ def test_a_finished_run_is_not_repeated(args, monkeypatch):
     args.set = ["search.epochs=20"]
     assert nb201.outcome("gdas", 1, SETTINGS, args, TABLE).accuracy == 82.0
     assert len(ran) == 2
+    other = BenchmarkTable({"|none~2|": (90.0, 93.0)}, source="other")
+    assert nb201.outcome("gdas", 1, SETTINGS, args, other).accuracy == 93.0, "what an architecture is worth is the present table's to say"
+    assert len(ran) == 2
+
+
+def test_images_are_prepared_anew_where_what_they_are_made_from_changes(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(nb201.data, "prepare", lambda section, folder, **options: made.append(folder))
+    monkeypatch.setattr(nb201.data, "open_prepared", lambda folder: None)
+    archive = tmp_path / "images.tar"
+    archive.write_bytes(b"1")
+    for size, resize, content in ((16, "squash", b"1"), (16, "squash", b"1"), (16, "pad", b"1"), (8, "pad", b"1"), (8, "pad", b"12")):
+        archive.write_bytes(content)
+        data = {"name": "image_folder", "root": str(archive), "image_size": size, "resize": resize}
+        nb201.prepared(Config.model_validate({"data": data}), tmp_path / "cache")
+    assert made[0] == made[1]
+    assert len(set(made)) == 4
 
 
 @pytest.mark.parametrize("method", [{"name": "darts"}, {"name": "random_search", "shared_weights": False, "samples": 2, "train_epochs": 1}])

@@ -133,3 +133,10 @@ def test_a_phase_that_changes_nothing_changes_nothing(images):
     first, second = (run(images, method, epochs=4) for method in (one, two))
     assert [{k: v for k, v in row.items() if k != "phase"} for row in second.history] == first.history
     assert all(torch.equal(value, second.supernet_state[key]) for key, value in first.supernet_state.items())
+
+
+def test_a_ranking_counts_as_stable_from_the_start_of_its_phase(images):
+    method = dataclasses.replace(METHODS.build("darts"), phases=(Phase(), Phase()))
+    rows = run(images, method, epochs=6, arch_lr=1e-12).history
+    assert [row["phase"] for row in rows] == [1, 1, 1, 2, 2, 2]
+    assert [row["stable_epochs"] for row in rows] == [1, 2, 3, 1, 2, 3]

@@ -3,9 +3,20 @@
 import pytest
 import torch
 
-from darts_core.engine.watch import cell_metrics, collapse_warning, has_chosen, has_parameters, is_bare, ranking, stable_epochs
+from darts_core.engine.watch import (
+    cell_metrics,
+    collapse_warning,
+    has_chosen,
+    has_parameters,
+    is_bare,
+    ranking,
+    selection_warning,
+    stable_epochs,
+)
 from darts_core.genotype import published, published_names
+from darts_core.spaces import SPACES
 from darts_core.spaces.darts_cnn import darts_cnn
+from darts_core.spaces.nasbench201 import from_string
 
 USABLE = [1, 2, 3]  # of four, of which the first is none
 
@@ -78,6 +89,9 @@ def test_a_bare_cell_of_an_even_alpha_is_called_chance_at_the_end(shares, is_cha
         ([[0.5, 0.5, 0.0, 0.0]], False),  # two are no longer computed, and the others even
         ([[1.0, 0.0, 0.0, 0.0]], True),
         ([[0.5] * 4], False),  # gates
+        ([[0.52, 0.49, 0.5, 0.51]], False),
+        ([[0.97] * 4], True),
+        ([[0.02] * 4], True),
     ],
 )
 def test_an_alpha_that_has_hardly_moved_has_chosen_nothing(weights, chosen):
@@ -96,3 +110,14 @@ def test_stable_epochs_count_from_the_last_change():
     assert stable_epochs([{"stable_epochs": 4}], one, one, is_still=False) == 5
     assert stable_epochs([{"stable_epochs": 4}], one, other, is_still=False) == 0
     assert stable_epochs([{"stable_epochs": 0}], one, one, is_still=True) == 0
+
+
+def test_a_bare_cell_that_a_selection_chose_is_warned_of():
+    space = SPACES.build("nasbench201", {})
+    skips, mixed = (
+        from_string(f"|{a}~0|+|{a}~0|{b}~1|+|{a}~0|{b}~1|{b}~2|") for a, b in (("skip_connect",) * 2, ("skip_connect", "nor_conv_3x3"))
+    )
+    assert selection_warning(skips, space).startswith(
+        "100% of the operations of the normal cell that was chosen have no parameters (6 skip"
+    )
+    assert selection_warning(mixed, space) is None

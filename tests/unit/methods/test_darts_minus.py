@@ -12,7 +12,9 @@ from darts_core.methods import METHODS
 from darts_core.ops.conv import FactorizedReduce
 from darts_core.ops.native import library as kernels
 from darts_core.search.steps import Bilevel
+from darts_core.spaces import SPACES
 from darts_core.spaces.darts_cnn import DARTS_PRIMITIVES, darts_cnn
+from darts_core.spaces.nasbench201 import from_string
 from darts_core.supernet.backend import BACKENDS
 
 CPU = torch.device("cpu")
@@ -112,3 +114,13 @@ def test_its_convolutions_are_weights_that_learn():
     loss = F.cross_entropy(steps.supernet(batch(0)[0]), batch(0)[1])
     grads = torch.autograd.grad(loss, [steps.supernet.weights()[name] for name in names])
     assert all(grad.abs().max() > 0.0 for grad in grads)
+
+
+def test_the_auxiliary_skip_is_no_part_of_an_architecture():
+    space = SPACES.build("nasbench201", {"init_channels": 4, "layers": 3})
+    net = METHODS.build("darts_minus").supernet(space, in_channels=3, num_classes=4, generator=torch.Generator().manual_seed(0)).eval()
+    images = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    with net.only(from_string("|none~0|+|none~0|none~1|+|none~0|none~1|none~2|")):
+        empty = net(images)
+        net.auxiliary_weight.fill_(0.0)
+        assert torch.equal(net(images), empty)

@@ -47,3 +47,10 @@ def test_the_tables_say_so(tmp_path):
 def test_percentiles_are_shown_where_they_are_known():
     assert "percentile" not in methods_text(by_method(RUNS))
     assert "97.5" in methods_text(by_method([outcome("gdas", 0, 84.0, percentile=97.0), outcome("gdas", 1, 84.0, percentile=98.0)]))
+
+
+def test_of_several_random_searches_the_one_without_settings_is_what_all_are_held_against():
+    accuracies = {"random_search": 71.0, "darts": 80.0, "random_search:samples=2": 91.0}
+    outcomes = [Outcome(method=name, seed=0, accuracy=value, seconds=1.0) for name, value in accuracies.items()]
+    assert [score.less_random for score in by_method(outcomes)] == [None, pytest.approx(9.0), pytest.approx(20.0)]
+    assert [score.less_random for score in by_method(outcomes[1:])] == [pytest.approx(-11.0), None]

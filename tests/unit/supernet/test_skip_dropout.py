@@ -2,10 +2,13 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from darts_core.config import SearchConfig
+from darts_core.engine.selection import mean_quality
 from darts_core.methods import METHODS
 from darts_core.ops.native import library as kernels
+from darts_core.search.hessian import dominant_eigenvalue
 from darts_core.search.steps import Bilevel
 from darts_core.spaces import SPACES
 from darts_core.supernet.backend import Compiled, Eager, Native, Reference
@@ -91,3 +94,17 @@ def test_the_rate_decays_within_a_phase():
         rates.append(steps.supernet.skip_dropout.rate)
     shape = [3 / 4, 2 / 4, 1.0, 0.8187307530779818]
     assert rates == pytest.approx([first * share for first in (0.2, 0.4, 0.8) for share in shape])
+
+
+def test_what_looks_at_a_supernet_neither_sees_noise_nor_moves_the_stream():
+    net, _ = build("nasbench201")
+    before = net.skip_dropout.get_extra_state()
+    genotype = SPACES.build("nasbench201", {"init_channels": 4, "layers": 3}).random_genotype(torch.Generator().manual_seed(0))
+    with net.only(genotype):
+        assert len({mean_quality(net, [batch(0)]) for _ in range(3)}) == 1
+    generators = (torch.Generator().manual_seed(0) for _ in range(2))
+    first, second = (dominant_eigenvalue(net, F.cross_entropy, batch(0), generator=generator) for generator in generators)
+    assert first == second
+    assert net.skip_dropout.rate == 0.5
+    after = net.skip_dropout.get_extra_state()
+    assert torch.equal(*(torch.as_tensor(state) for state in (before, after)))
