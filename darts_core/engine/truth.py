@@ -55,9 +55,9 @@ class BenchmarkTable:
             raise ValueError(f"{where}: not a CSV file ({error}).") from None
         if not accuracies:
             raise ValueError(f"{where}: at least one architecture expected. Got none.")
-        if (highest := max(test for _, test in accuracies.values())) <= 1.0:
+        if (highest := max(map(max, accuracies.values()))) <= 1.0:
             raise ValueError(
-                f"{where}: test_accuracy in percent expected. Got at most {highest:g}: these are shares. Multiply them by 100."
+                f"{where}: accuracies in percent expected. Got at most {highest:g}: these are shares. Multiply them by 100."
             )
         return cls(accuracies, source=where)
 

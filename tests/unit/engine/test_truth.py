@@ -40,7 +40,7 @@ def test_accuracies_and_the_share_that_is_worse(tmp_path):
         (f"{HEADER}0,{ONE},1.0,much\n", "table.csv:2: test_accuracy must be an accuracy in percent. Got 'much'."),
         (f"{HEADER}0,{ONE},101.0,1.0\n", "table.csv:2: val_accuracy must be an accuracy in percent. Got '101.0'."),
         (f"{HEADER}0,{ONE},10,11\n1,{ONE},10,12\n", "table.csv:3: one row for each architecture expected. |none~0| is there a second time"),
-        (f"{HEADER}0,{ONE},0.91,0.90\n1,{TWO},0.5,0.94\n", "test_accuracy in percent expected. Got at most 0.94: these are shares."),
+        (f"{HEADER}0,{ONE},0.91,0.90\n1,{TWO},0.5,0.94\n", "accuracies in percent expected. Got at most 0.94: these are shares."),
         (f"{HEADER}0,{ONE},1.0\n", "table.csv:2: test_accuracy must be an accuracy in percent. Got None."),
     ],
 )
