@@ -56,9 +56,7 @@ class BenchmarkTable:
         if not accuracies:
             raise ValueError(f"{where}: at least one architecture expected. Got none.")
         if (highest := max(map(max, accuracies.values()))) <= 1.0:
-            raise ValueError(
-                f"{where}: accuracies in percent expected. Got at most {highest:g}: these are shares. Multiply them by 100."
-            )
+            raise ValueError(f"{where}: accuracies in percent expected. Got at most {highest:g}: these are shares. Multiply them by 100.")
         return cls(accuracies, source=where)
 
     def look_up(self, architecture: str) -> Truth:

@@ -33,7 +33,8 @@ class Workspace:
     def new_empty(self, like: Tensor, shape: Sequence[int]) -> Tensor:
         """Return ``like.new_empty(shape)``, in the block unless a tensor that lies there is alive, or ``like`` is not on the CPU.
 
-        A tensor is alive as long as anything holds it, a view of it, or a graph that saved it. Raises OSError where no memory is left.
+        A tensor is alive as long as anything holds it, a view of it, or a graph that saved it. Raises MemoryError where
+        none is left.
         """
         nbytes = math.prod(shape) * like.element_size()
         if like.device.type != "cpu" or nbytes == 0:
@@ -51,6 +52,9 @@ class Workspace:
 
 
 def _block(nbytes: int) -> mmap.mmap:
-    if hasattr(mmap, "MAP_PRIVATE"):  # by default processes after a fork would share it
-        return mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    return mmap.mmap(-1, nbytes)
+    # By default processes after a fork would share it.
+    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+    try:
+        return mmap.mmap(-1, nbytes, **private)
+    except OSError as error:
+        raise MemoryError(f"No {nbytes} bytes for what a cell keeps ({error.strerror})") from None

@@ -1,4 +1,5 @@
 import copy
+import errno
 import gc
 import os
 import threading
@@ -6,6 +7,7 @@ import threading
 import pytest
 import torch
 
+from darts_core.runtime import workspace
 from darts_core.runtime.workspace import Workspace
 
 LIKE = torch.zeros(1, dtype=torch.float64)
@@ -105,3 +107,12 @@ def test_a_forked_process_writes_to_its_own():
         os._exit(0)
     os.waitpid(child, 0)
     assert torch.equal(x, torch.ones_like(x))
+
+
+def test_no_memory_is_told_as_such(monkeypatch):
+    def full(*args, **options):
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(workspace.mmap, "mmap", full)
+    with pytest.raises(MemoryError, match=r"No 16 bytes for what a cell keeps \(Cannot allocate memory\)"):
+        workspace.Workspace().new_empty(torch.zeros(1), (4,))
