@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,8 +52,8 @@ class TextSource:
             raise ValueError(f"data.min_count must be at least 1. Got {self.min_count}.")
 
 
-def read_lines(path: Path, *, encoding: str, key: str = "data.root") -> list[str]:
-    """Return the lines of a text file that are not blank, stripped.
+def read_lines(path: Path, *, encoding: str, key: str = "data.root", keeps_blank: bool = False) -> list[str]:
+    """Return the lines of a text file, stripped, and of blank ones none, but with ``keeps_blank``, where lines end as files' do alone.
 
     Raise ``ValueError`` that names ``key`` and the file where it cannot be read, is empty, is binary or is of another encoding.
     """
@@ -77,11 +78,11 @@ def read_lines(path: Path, *, encoding: str, key: str = "data.root") -> list[str
         raise ValueError(f"{key}: {path} is {kind} {encoding} text (byte {error.start}).{advice}") from None
     if "\0" in text:
         raise ValueError(f"{key}: {path} is binary (it holds zero bytes). Expected plain text.{hint}")
-    lines = [line.strip() for line in text.removeprefix("\ufeff").splitlines()]
-    lines = [line for line in lines if line]
-    if not lines:
+    text = text.removeprefix("\ufeff")
+    lines = [line.strip() for line in (io.StringIO(text, newline=None) if keeps_blank else text.splitlines())]
+    if not any(lines):
         raise ValueError(f"{key}: {path} is empty. Expected plain text.")
-    return lines
+    return lines if keeps_blank else [line for line in lines if line]
 
 
 def _unmarked(data: bytes) -> str | None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+from itertools import combinations
 from pathlib import Path
 
 from darts_core.data.dataset import DATASETS, check_fraction
 from darts_core.data.text import CollectedText, TextSource, read_lines
 from darts_core.data.vocabulary import Unit, characters, words
 
+LOG = logging.getLogger(__name__)
 _SPELLINGS = {"train": ("train", "training"), "valid": ("valid", "val", "validation", "dev"), "test": ("test", "testing")}
 
 
@@ -32,7 +35,14 @@ def text(
     check_fraction(test_fraction, key="data.test_fraction")
 
     def collect(workdir: Path) -> CollectedText:
-        parts = {name: [_lines(path, encoding, lowercase)] for name, path in part_files(Path(root)).items()}
+        files = part_files(Path(root))
+        parts = {name: [_lines(path, encoding, lowercase)] for name, path in files.items()}
+        for one, other in combinations(files, 2):
+            if parts[one] == parts[other]:
+                LOG.warning(
+                    "data.root: %s and %s in %s hold the same text: who knows one knows the other, and its perplexity says nothing.",
+                    *(files[one].name, files[other].name, root),
+                )
         return CollectedText(parts=parts, test_fraction=test_fraction, source=f"data.root: {root}")
 
     return TextSource(
