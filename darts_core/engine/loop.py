@@ -62,10 +62,13 @@ def to_device(batches: Iterable[Any], device: torch.device, memory_format: torch
 
 
 @torch.no_grad()
-def assess(network: nn.Module, batches: Iterable[Batch]) -> tuple[float, float]:
-    """Return mean cross entropy and top-1 accuracy in percent over ``batches`` (on the network's device), in evaluation mode."""
+def assess(network: nn.Module, batches: Iterable[Batch], *, mode: Callable[[], object] | None = None) -> tuple[float, float]:
+    """Return mean cross entropy and top-1 accuracy in percent over ``batches`` (on the network's device), in evaluation mode.
+
+    ``mode`` sets another one. The network is in training mode afterwards.
+    """
     loss, accuracy = RunningMean(), RunningMean()
-    network.eval()
+    (mode or network.eval)()
     for images, labels in batches:
         logits = network(images)
         loss.update(F.cross_entropy(logits, labels), len(labels))

@@ -41,6 +41,7 @@ from darts_core.search.hessian import dominant_eigenvalue
 from darts_core.search.method import Method, check_warmup, require_supernet
 from darts_core.search.stop import why_stop
 from darts_core.spaces.space import Space
+from darts_core.supernet.recompute import BatchNormsStandStill
 from darts_core.supernet.sampled import Sampled
 from darts_core.supernet.supernet import Supernet
 
@@ -156,7 +157,8 @@ def search(
                 advice="Lower search.lr or search.arch_lr.",
             )
             row |= bilevel.prune()
-            row["valid_loss"], row["valid_acc"] = assess(supernet, placed(data.held_out))
+            with BatchNormsStandStill(supernet):
+                row["valid_loss"], row["valid_acc"] = assess(supernet, placed(data.held_out), mode=supernet.assessing)
             require_finite(row["valid_loss"], what=f"The validation loss of epoch {epoch + 1}", advice="Lower search.lr or search.arch_lr.")
             mixture = supernet.mixture()
             row |= {

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from darts_core.components import build_method
+from darts_core.components import build_method, text_space
 from darts_core.config import Config, TextConfig
 from darts_core.data import DATASETS
 from darts_core.data.text_files import part_files
+from darts_core.genotype import published, published_names
 from darts_core.search.curvature import CurvatureRise
 from darts_core.search.select import TrainedAlone
 from darts_core.search.stop import SkipLimit, StableRanking
@@ -41,8 +42,11 @@ def _search(cfg: Config) -> list[str]:
 def _text(cfg: TextConfig) -> Iterator[str]:
     if cfg.data.options.get("reference_split") and "train_portion" in cfg.search.model_fields_set and cfg.derive.genotype == "search":
         yield f"search.train_portion: {cfg.search.train_portion} has no effect: data.reference_split is true, so alpha has another text."
-    if cfg.retrain.nonmono and 0 < cfg.retrain.epochs <= cfg.retrain.nonmono + 1:
+    if cfg.retrain.nonmono and 0 < cfg.retrain.epochs <= cfg.retrain.nonmono + 2:
         yield f"retrain.nonmono: {cfg.retrain.nonmono} has no effect: retrain.epochs is {cfg.retrain.epochs}, so nothing is averaged."
+    name, own = cfg.derive.genotype, text_space(cfg).shape.nodes
+    if name in published_names() and cfg.retrain.random_genotypes and (nodes := len(published(name).cell("normal").nodes)) != own:
+        yield f"space.nodes: {own} gives the random cells of retrain.random_genotypes another size than {name}'s. Set it to {nodes}."
     if cfg.runtime.num_workers and "num_workers" in cfg.runtime.model_fields_set:
         yield f"runtime.num_workers: {cfg.runtime.num_workers} has no effect: a text needs no decoding. Set it to 0."
 

@@ -71,12 +71,13 @@ class LanguageTraining:
         """Return what metrics.json says of the searched network."""
         best, last = own.value("valid_ppl", "best"), own.history[-1]
         assert best is not None
+        trained = next((row for row in reversed(own.history) if not row["rolled_back"]), None)  # the others have no training loss
+        found = {} if trained is None else {"retrain_train_ppl": trained["train_ppl"], "retrain_train_loss": trained["train_loss"]}
         return {
             "retrain_valid_ppl": best,
             "retrain_valid_ppl_last": last["valid_ppl"],
             "retrain_best_epoch": own.best_epoch,
             "retrain_averaged_epochs": sum(row["is_averaged"] for row in own.history),
             "retrain_roll_backs": sum(row["rolled_back"] for row in own.history),
-            "retrain_train_ppl": last["train_ppl"],
-            "retrain_train_loss": last["train_loss"],
+            **found,
         }

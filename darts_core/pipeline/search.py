@@ -159,10 +159,11 @@ def _windows(cfg: Config, prepared: PreparedText, session: Session) -> SearchDat
     """Return the windows of a text: those of the weights vary in length, those of alpha do not, and go round without end."""
     size, bptt = cfg.search.batch_size, text_space(cfg).bptt
     keys = ("search.batch_size", "space.bptt")
-    for_weights, for_alphas = (
-        columns(tokens, size, bptt, keys=keys).to(session.device)
-        for tokens in prepared.search_splits(cfg.search.train_portion, fraction=cfg.search.data_fraction)
-    )
+    splits = prepared.search_splits(cfg.search.train_portion, fraction=cfg.search.data_fraction)
+    for part, tokens in zip(("weights", "alphas"), splits):
+        name = f"part of the text that moves the {part} (search.train_portion, search.data_fraction)"
+        check_columns(len(tokens), size, bptt, keys=keys, name=name)
+    for_weights, for_alphas = (columns(tokens, size, bptt, keys=keys).to(session.device) for tokens in splits)
     return SearchData(
         batch_shape=(size, bptt),
         train=Windows(for_weights, bptt, generator=stream(cfg.seed, "search weight windows")),

@@ -23,6 +23,7 @@ PANELS = (
     ("ppl", "perplexity", "perplexity"),
     ("lr", "learning rate", "learning rate"),
 )
+LARGEST_DRAWN = 1e30
 SPLITS = (("train", palette.GREY), ("valid", palette.BLUE))
 STEPS = ("epoch", "architecture")
 
@@ -74,7 +75,7 @@ def plot_histories(histories: Mapping[str, pd.DataFrame], path: str | Path, *, t
         ends = []
         for name, history in reversed(shown.items()):  # the first one on top
             width, label = (2.4 if name == next(iter(shown)) else 1.4), style.shorten(name, 18)
-            ends += draw_curve(axes, history["epoch"], history[column], label=label, colour=colours[name], width=width)
+            ends += draw_curve(axes, history["epoch"], _drawable(history[column]), label=label, colour=colours[name], width=width)
         axes.set(xlabel="epoch", ylabel=prefix + unit)
         epoch_axis(axes, pd.concat([history["epoch"] for history in shown.values()]))
         axes.set_ylim(bottom=floor)
@@ -93,6 +94,11 @@ def _check(history: pd.DataFrame, title: str, step: str) -> None:
         )
 
 
+def _drawable(values: pd.Series) -> pd.Series:
+    """Leave out what no axis takes: the perplexity of a model that is worse than any guess."""
+    return values.where(values.abs() < LARGEST_DRAWN)
+
+
 def _columns(history: pd.DataFrame, suffix: str) -> list[tuple[str, str, str]]:
     """The columns of a panel that hold a number: (column, label, colour)."""
     wanted = [("lr", "", palette.INK)] if suffix == "lr" else [(f"{split}_{suffix}", split, colour) for split, colour in SPLITS]
@@ -102,7 +108,7 @@ def _columns(history: pd.DataFrame, suffix: str) -> list[tuple[str, str, str]]:
 def _panel(axes: Axes, history: pd.DataFrame, suffix: str, unit: str, step: str, chosen: int | None) -> None:
     ends = []
     for column, label, colour in _columns(history, suffix):
-        ends += draw_curve(axes, history[step], history[column], label=label, colour=colour, is_joined=step == "epoch")
+        ends += draw_curve(axes, history[step], _drawable(history[column]), label=label, colour=colour, is_joined=step == "epoch")
     axes.set(xlabel=step, ylabel=unit)
     epoch_axis(axes, history[step])
     mark_phases(axes, phase_starts(history))
@@ -124,9 +130,9 @@ def _panel(axes: Axes, history: pd.DataFrame, suffix: str, unit: str, step: str,
 
 def _best(history: pd.DataFrame, suffix: str, step: str, chosen: int | None) -> tuple[float, float] | None:
     column = f"valid_{suffix}"
-    if suffix not in ("acc", "ppl") or column not in history or not history[column].notna().any():
+    if suffix not in ("acc", "ppl") or column not in history or not _drawable(history[column]).notna().any():
         return None
-    values = history[column].to_numpy(dtype=float)
+    values = _drawable(history[column]).to_numpy(dtype=float)
     row = chosen if chosen is not None else int(np.nanargmax(values) if suffix == "acc" else np.nanargmin(values))
     return float(history[step].iloc[row]), float(values[row])
 

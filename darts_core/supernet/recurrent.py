@@ -21,7 +21,7 @@ from darts_core.ops.native.recurrent import NativeSteps
 from darts_core.supernet.backend import Backend, Reference
 from darts_core.supernet.offer import EdgePrimitives
 from darts_core.supernet.recurrent_cell import RecurrentSearchCell
-from darts_core.supernet.sampled import Weights
+from darts_core.supernet.sampled import Sampled, Weights
 from darts_core.supernet.shape import CellShape
 from darts_core.supernet.supernet import EdgeRelaxation, Relaxation, Supernet
 
@@ -88,6 +88,15 @@ class RecurrentSupernet(Supernet):
         self._drops = mode
         super().train(mode)
         return self
+
+    def assessing(self) -> None:
+        """Where paths are drawn, each batch is normalised by its own statistics.
+
+        The running ones are of the paths of the last few tokens; with them the states of another path can grow from token to token.
+        """
+        super().assessing()
+        if isinstance(self.relax, Sampled):
+            self.cell.bn.train()
 
     def ranking(self) -> None:
         """Normalise each batch by its own statistics, and drop nothing: masks would favour one architecture or another."""

@@ -120,6 +120,10 @@ class Supernet(nn.Module):
         logits = scores.detach()
         return self.loss(scores, targets), lambda: top_k_accuracy(logits, targets)
 
+    def assessing(self) -> None:
+        """Compute as the held-out loss of an epoch is told: in evaluation mode. Ends with ``train()``; no BatchNorm may move meanwhile."""
+        self.eval()
+
     def ranking(self) -> None:
         """Compute as architectures are ranked: each batch is normalised by its own statistics. Ends with ``train()`` or ``eval()``."""
         self.train()

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from darts_core.config import SearchConfig
 from darts_core.data.windows import Windows
+from darts_core.engine.loop import assess
 from darts_core.engine.selection import selected
 from darts_core.methods import METHODS
 from darts_core.runtime.seed import seeded, stream
@@ -81,3 +82,18 @@ def test_a_loss_that_is_no_number_is_the_worst():
     assert math.isfinite(supernet.quality(window, targets))
     supernet.model.bias.fill_(float("nan"))
     assert supernet.quality(window, targets) == -math.inf
+
+
+@pytest.mark.parametrize(("name", "reads"), [("gdas", False), ("random_search", False), ("darts", True)])
+def test_the_held_out_loss_of_drawn_paths_hangs_on_no_running_statistics(name, reads):
+    """They are of the paths of the last tokens: with them the states of another path can grow until the loss is no number."""
+    space = SPACES.build("darts_rnn", SIZES)
+    with seeded(0, "weights"):
+        supernet = METHODS.build(name).supernet(space, in_channels=WORDS, num_classes=WORDS, generator=stream(0, "alphas"))
+    losses = []
+    for variance in (1.0, 1e-6):
+        supernet.cell.bn.running_var.fill_(variance)
+        losses.append(assess(supernet, Windows(TEXT, BPTT), mode=supernet.assessing)[0])
+    assert math.isfinite(losses[0])
+    assert (losses[0] != losses[1]) is reads
+    assert supernet.training

@@ -157,7 +157,7 @@ def test_texts_trained_alone_have_neither_momentum_nor_a_schedule(tmp_path, sear
         assert [line.partition(" has no effect: random_search trains each text model alone")[0] for line in lines] == expected
 
 
-@pytest.mark.parametrize(("epochs", "nonmono", "found"), [(1, 0, 0), (2, 1, 1), (3, 1, 0), (4, 3, 1)])
+@pytest.mark.parametrize(("epochs", "nonmono", "found"), [(1, 0, 0), (2, 1, 1), (3, 1, 1), (4, 1, 0), (5, 3, 1), (6, 3, 0)])
 def test_averaging_that_begins_too_late_is_told_and_none_at_all_is_not(tmp_path, epochs, nonmono, found):
     path = tmp_path / "params.yaml"
     path.write_text(f"space: {{name: darts_rnn}}\ndata: {{name: python_docs}}\nretrain: {{epochs: {epochs}, nonmono: {nonmono}}}\n")
@@ -176,3 +176,12 @@ def test_the_first_stage_logs_them(tmp_path, monkeypatch, caplog):
     with caplog.at_level(logging.WARNING):
         prepare.run(stage)
     assert "params.yaml: evaluate.weights: best is the last epoch" in caplog.text
+
+
+@pytest.mark.parametrize(("nodes", "found"), [(4, 1), (8, 0)])
+def test_random_cells_of_another_size_than_the_published_one_are_told_of(tmp_path, nodes, found):
+    path = tmp_path / "params.yaml"
+    path.write_text(f"space: {{name: darts_rnn, nodes: {nodes}}}\ndata: {{name: python_docs}}\nderive: {{genotype: DARTS_RNN_V2}}\n")
+    lines = without_effect(load_params(path))
+    assert [line for line in lines if "another size than DARTS_RNN_V2's. Set it to 8." in line] == lines
+    assert len(lines) == found

@@ -129,3 +129,11 @@ def test_architectures_are_whole_points_and_no_line(tmp_path, figures, is_readab
     markers = [line for line in lines if line.get_marker() == "o"]
     assert [line.get_xdata().tolist() for line in markers] == [[1.0, 3.0, 4.0, 5.0]] * 2
     assert not any(line.get_clip_on() for line in markers), "the first and the last stand on the frame"
+
+
+def test_a_perplexity_that_no_axis_takes_is_left_out(tmp_path, figures, is_readable):
+    frame = pd.DataFrame({"epoch": [1, 2, 3], "train_ppl": [90.0, 80.0, 70.0], "valid_ppl": [1e304, 95.0, math.inf]})
+    plot_history(frame, tmp_path / "curves.png", title="Search")
+    assert "lowest validation perplexity 95.00 in epoch 2" in is_readable()
+    plot_history(frame.assign(valid_ppl=1e304), tmp_path / "none.png", title="Search")
+    plot_histories({"a": frame}, tmp_path / "all.png", title="All", column="valid_ppl")
