@@ -41,7 +41,7 @@ def _search(cfg: Config) -> list[str]:
 def _text(cfg: TextConfig) -> Iterator[str]:
     if cfg.data.options.get("reference_split") and "train_portion" in cfg.search.model_fields_set and cfg.derive.genotype == "search":
         yield f"search.train_portion: {cfg.search.train_portion} has no effect: data.reference_split is true, so alpha has another text."
-    if cfg.retrain.nonmono and 0 < cfg.retrain.epochs <= cfg.retrain.nonmono + 1:
+    if cfg.retrain.nonmono and 0 < cfg.retrain.epochs <= cfg.retrain.nonmono + 2:
         yield f"retrain.nonmono: {cfg.retrain.nonmono} has no effect: retrain.epochs is {cfg.retrain.epochs}, so nothing is averaged."
     if cfg.runtime.num_workers and "num_workers" in cfg.runtime.model_fields_set:
         yield f"runtime.num_workers: {cfg.runtime.num_workers} has no effect: a text needs no decoding. Set it to 0."

@@ -157,7 +157,7 @@ def test_texts_trained_alone_have_neither_momentum_nor_a_schedule(tmp_path, sear
         assert [line.partition(" has no effect: random_search trains each text model alone")[0] for line in lines] == expected
 
 
-@pytest.mark.parametrize(("epochs", "nonmono", "found"), [(1, 0, 0), (2, 1, 1), (3, 1, 0), (4, 3, 1)])
+@pytest.mark.parametrize(("epochs", "nonmono", "found"), [(1, 0, 0), (2, 1, 1), (3, 1, 1), (4, 1, 0), (5, 3, 1)])
 def test_averaging_that_begins_too_late_is_told_and_none_at_all_is_not(tmp_path, epochs, nonmono, found):
     path = tmp_path / "params.yaml"
     path.write_text(f"space: {{name: darts_rnn}}\ndata: {{name: python_docs}}\nretrain: {{epochs: {epochs}, nonmono: {nonmono}}}\n")
