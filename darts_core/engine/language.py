@@ -95,7 +95,7 @@ class LanguageTrainer:
         if math.isfinite(loss) and (not losses or loss < min(losses)):
             self._good = self._moving()
         if self.average is None and 0 < cfg.nonmono < len(losses) and loss > min(losses[: -cfg.nonmono]):
-            LOG.info("retrain %s: the validation loss no longer falls; from here on the weights are averaged.", self.name)
+            LOG.info("%s %s: the validation loss no longer falls; from here on the weights are averaged.", self.section, self.name)
             self.average = Average(self.parameters)
         losses.append(loss if math.isfinite(loss) else math.inf)
         return {"valid_loss": loss, "valid_ppl": perplexity(loss)}
@@ -116,7 +116,7 @@ class LanguageTrainer:
                 f"The loss of epoch {epoch + 1} of {self.name} is not a number: it diverged. "
                 f"Lower {self.section}.lr or {self.section}.grad_clip."
             )
-        LOG.warning("retrain %s: the loss of epoch %d is not a number; back to the weights of the best epoch.", self.name, epoch + 1)
+        LOG.warning("%s %s: the loss of epoch %d is not a number; back to the best epoch's weights.", self.section, self.name, epoch + 1)
         random = self.network.noise.get_extra_state()
         self._set_moving(copy.deepcopy(self._good))
         self.network.noise.set_extra_state(random)  # the same masks again would lead to the same place

@@ -175,6 +175,14 @@ def test_learning_lowers_the_perplexity_below_that_of_the_frequencies():
     assert trained.history[-1]["valid_ppl"] < 0.8 * math.exp(float(-frequencies.log().mean()))
 
 
+def test_what_is_logged_names_the_stage_that_trains(caplog):
+    cfg = config(nonmono=0)
+    trainer = LanguageTrainer(model(), cfg, name="x", section="search")
+    trainer.assess(windows(cfg, varies=False))
+    _diverge(trainer, windows(cfg))
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["search x"]
+
+
 def test_weights_are_taken_back_where_the_loss_is_no_number(monkeypatch):
     cfg = config(nonmono=0)
     trainer = LanguageTrainer(model(), cfg, name="x")
