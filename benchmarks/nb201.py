@@ -55,7 +55,7 @@ def configuration(settings: dict[str, Any], label: str, seed: int, args: argpars
 def prepared(cfg: Config, cache: Path) -> data.Prepared:
     """Return the images, which are prepared where ``cache`` does not hold them yet."""
     root = Path(str(cfg.data.options.get("root", "")))  # digits needs none
-    told = {**cfg.data.model_dump(mode="json"), "root": root.name, "bytes": root.stat().st_size}
+    told = {**cfg.data.model_dump(mode="json"), "root": root.name, "bytes": root.stat().st_size if root.exists() else 0}
     folder = cache / hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
     if not (folder / "spec.json").exists():
         data.prepare(cfg.data, folder, num_workers=2)

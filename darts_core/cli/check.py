@@ -84,8 +84,9 @@ def summary(cfg: Config) -> str:
     is_text = isinstance(cfg, TextConfig)
     sizes = f"{cfg.retrain.hidden} units" if isinstance(cfg, TextConfig) else f"{retrain.init_channels} channels, {retrain.layers} cells"
     kind = "text" if is_text else "images"
+    own = ", unless a validation part comes with it" if is_text and cfg.data.name != "python_docs" else ""
     lines = {
-        "prepare_data": f"{_named(cfg.data)}; {_share(cfg.data.valid_fraction)} of the training {kind} kept for validation",
+        "prepare_data": f"{_named(cfg.data)}; {_share(cfg.data.valid_fraction)} of the training {kind} kept for validation{own}",
         "search": searched,
         "derive_genotype": derived,
         "retrain": f"{retrain.epochs} epochs, batches of {retrain.batch_size}, {sizes}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from darts_core.config.schema import (
     Baselines,
@@ -62,6 +62,24 @@ class LanguageConfig(Section):
         return value
 
 
+class TextSearchConfig(SearchConfig):
+    """The bilevel search of a recurrent cell. Defaults are the reference's (quark0/darts, rnn/train_search.py), whose rate is constant."""
+
+    lr: Positive = Field(default=20.0, description="of a window of bptt steps; in proportion for a shorter or longer one")
+    lr_min: NotNegative = Field(default=20.0, description="the cosine's end; left out it is lr")
+    momentum: Fraction = 0.0
+    weight_decay: NotNegative = 5e-7
+    grad_clip: NotNegative = Field(default=0.25, description="largest norm of the weights' gradient; 0 switches clipping off")
+    arch_lr: Positive = 3e-3
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rate_is_constant(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "lr" in values and "lr_min" not in values:
+            return {**values, "lr_min": values["lr"]}
+        return values
+
+
 class TextEvaluateConfig(Section):
     """The one look at the test text."""
 
@@ -77,6 +95,7 @@ class TextConfig(Config):
     # mypy: these sections take the place of the images'; a function that reads the others of them asks for a plain Config.
     data: DataSection  # type: ignore[assignment]
     augment: None = None  # type: ignore[assignment]
+    search: TextSearchConfig = TextSearchConfig()
     retrain: LanguageConfig = LanguageConfig()  # type: ignore[assignment]
     evaluate: TextEvaluateConfig = TextEvaluateConfig()  # type: ignore[assignment]
 

@@ -67,7 +67,7 @@ def _published(pattern: str, *, root: str, url: str | None, sha256: str | None, 
         for part, each in names.items():
             if (path := _find(Path(root), each)) is None:
                 raise ValueError(f"data.root: {root} has no file {' or '.join(each)}. Put it there, or give an archive as data.url.")
-            parts[part] = [read_lines(path, encoding="utf-8", keeps_blank=True)]  # each ends a line, as published counts have it
+            parts[part] = [read_lines(path, encoding="utf-8", as_is=True)]  # each ends a line, as published counts have it
         return CollectedText(parts=parts, test_fraction=None, source=f"data.root: {root}")
 
     return TextSource(
@@ -91,7 +91,7 @@ def _fetch(url: str, sha256: str | None, *, names: list[tuple[str, str]], into: 
         return
     archive = into / (PurePosixPath(urllib.parse.urlsplit(url).path).name or "archive")
     fetch(url, archive, checksum=f"sha256:{sha256}" if sha256 else _CHECKSUMS.get(url), by_hand=by_hand)
-    wanted = [name for each in names for name in each]
+    wanted = [name for each in names if _find(into, each) is None for name in each]  # what is there stays
     copied = 0
     try:
         for name, content in _members(archive, wanted, url):

@@ -52,8 +52,8 @@ class TextSource:
             raise ValueError(f"data.min_count must be at least 1. Got {self.min_count}.")
 
 
-def read_lines(path: Path, *, encoding: str, key: str = "data.root", keeps_blank: bool = False) -> list[str]:
-    """Return the lines of a text file, stripped, and of blank ones none, but with ``keeps_blank``, where lines end as files' do alone.
+def read_lines(path: Path, *, encoding: str, key: str = "data.root", as_is: bool = False) -> list[str]:
+    """Return the lines of a text file, stripped, and of blank ones none; ``as_is`` with their spaces, and blank ones, too.
 
     Raise ``ValueError`` that names ``key`` and the file where it cannot be read, is empty, is binary or is of another encoding.
     """
@@ -79,10 +79,11 @@ def read_lines(path: Path, *, encoding: str, key: str = "data.root", keeps_blank
     if "\0" in text:
         raise ValueError(f"{key}: {path} is binary (it holds zero bytes). Expected plain text.{hint}")
     text = text.removeprefix("\ufeff")
-    lines = [line.strip() for line in (io.StringIO(text, newline=None) if keeps_blank else text.splitlines())]
-    if not any(lines):
+    if not text.strip():
         raise ValueError(f"{key}: {path} is empty. Expected plain text.")
-    return lines if keeps_blank else [line for line in lines if line]
+    if as_is:
+        return [line.removesuffix("\n") for line in io.StringIO(text, newline=None)]  # other ends, as a form feed, are characters here
+    return [line for line in map(str.strip, text.splitlines()) if line]
 
 
 def _unmarked(data: bytes) -> str | None:

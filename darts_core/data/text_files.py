@@ -28,15 +28,16 @@ def text(
 ) -> TextSource:
     """Your own text: ``root`` is a file, or a folder with train, valid and test files (valid and test may be missing).
 
-    A line ends a sentence, and so does ``<eos>`` among words. Of a single file the last ``test_fraction`` of the lines is the test
-    text and ``data.valid_fraction`` before it the validation text. A token (``unit``: word or character) that the training text has
-    fewer than ``min_count`` times, or that is not one of its ``vocabulary_size`` most frequent, becomes ``<unk>``.
+    A line ends a sentence, and so does ``<eos>`` among words. Among words blank lines and indentation count for nothing; of characters none
+    is left out. Of a single file the last ``test_fraction`` of the lines is the test text and ``data.valid_fraction`` before it the
+    validation text. A token (``unit``: word or character) that the training text has fewer than ``min_count`` times, or that is not one of
+    its ``vocabulary_size`` most frequent, becomes ``<unk>``.
     """
     check_fraction(test_fraction, key="data.test_fraction")
 
     def collect(workdir: Path) -> CollectedText:
         files = part_files(Path(root))
-        parts = {name: [_lines(path, encoding, lowercase)] for name, path in files.items()}
+        parts = {name: [_lines(path, encoding, lowercase, as_is=unit == "character")] for name, path in files.items()}
         for one, other in combinations(files, 2):
             if parts[one] == parts[other]:
                 LOG.warning(
@@ -55,8 +56,8 @@ def text(
     )
 
 
-def _lines(path: Path, encoding: str, lowercase: bool) -> list[str]:
-    lines = read_lines(path, encoding=encoding)
+def _lines(path: Path, encoding: str, lowercase: bool, *, as_is: bool) -> list[str]:
+    lines = read_lines(path, encoding=encoding, as_is=as_is)
     return [line.lower() for line in lines] if lowercase else lines
 
 

@@ -47,6 +47,8 @@ def _text(cfg: TextConfig) -> Iterator[str]:
     name, own = cfg.derive.genotype, text_space(cfg).shape.nodes
     if name in published_names() and cfg.retrain.random_genotypes and (nodes := len(published(name).cell("normal").nodes)) != own:
         yield f"space.nodes: {own} gives the random cells of retrain.random_genotypes another size than {name}'s. Set it to {nodes}."
+    if cfg.search.memory_budget_mib is not None and cfg.derive.genotype == "search":
+        yield f"search.memory_budget_mib: {cfg.search.memory_budget_mib:g} has no effect: recurrent cells have no lean mode. Set null."
     if cfg.runtime.num_workers and "num_workers" in cfg.runtime.model_fields_set:
         yield f"runtime.num_workers: {cfg.runtime.num_workers} has no effect: a text needs no decoding. Set it to 0."
 

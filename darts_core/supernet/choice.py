@@ -59,6 +59,8 @@ def choose_backend(
         backend: Backend = Compiled(least_batch=batch) if name == "compiled" else BACKENDS[name]()
         because = f", for {'; '.join(refused)}" if refused else ""
         try:
+            if own := supernet.only_for_reference():
+                raise BuildError(f"it has no kernel for {', '.join(own)}")
             if name in ("native", "compiled"):
                 _check_operations(supernet)
             if name == "native":

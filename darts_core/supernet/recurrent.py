@@ -18,6 +18,7 @@ from darts_core.nets.language_model import LanguageModel, activation_penalty
 from darts_core.ops.native.decoder import DecodedLoss
 from darts_core.ops.native.library import RECURRENT
 from darts_core.ops.native.recurrent import NativeSteps
+from darts_core.ops.recurrent_steps import ORDER
 from darts_core.supernet.backend import Backend, Reference
 from darts_core.supernet.offer import EdgePrimitives
 from darts_core.supernet.recurrent_cell import RecurrentSearchCell
@@ -88,6 +89,10 @@ class RecurrentSupernet(Supernet):
         self._drops = mode
         super().train(mode)
         return self
+
+    def only_for_reference(self) -> list[str]:
+        """Return activations of one's own: all others are computed together, in a fixed order."""
+        return [name for name in self.primitives if name not in ("none", *ORDER)]
 
     def assessing(self) -> None:
         """Where paths are drawn, each batch is normalised by its own statistics.

@@ -45,6 +45,10 @@ class RecurrentSearchCell(nn.Module):
         is_fixed = not self.bn.training
         if not is_fixed and x_TBD.shape[1] == 1:
             return self(x_TBD, state_SBD, masks, op_EO)  # which says that BatchNorm needs more
+        if own := {*self.primitives} - {"none", *ORDER}:
+            raise ValueError(
+                f"search.backend must be reference with {', '.join(sorted(own))}: together are computed {', '.join(ORDER)} alone."
+            )
         columns = [self.primitives.index(name) if name in self.primitives else None for name in ORDER]
         weights_E4 = torch.stack([op_EO.new_zeros(len(op_EO)) if o is None else op_EO[:, o] for o in columns], dim=1)
         bn = Statistics(self.bn.running_mean, self.bn.running_var, self.bn.eps) if is_fixed else Statistics(None, None, self.bn.eps)

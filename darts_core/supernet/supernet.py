@@ -120,6 +120,10 @@ class Supernet(nn.Module):
         logits = scores.detach()
         return self.loss(scores, targets), lambda: top_k_accuracy(logits, targets)
 
+    def only_for_reference(self) -> list[str]:
+        """Return the operations that no backend but the reference can compute."""
+        return []
+
     def assessing(self) -> None:
         """Compute as the held-out loss of an epoch is told: in evaluation mode. Ends with ``train()``; no BatchNorm may move meanwhile."""
         self.eval()

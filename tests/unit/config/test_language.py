@@ -69,3 +69,18 @@ def test_settings_that_nothing_reads_are_told():
     )
     assert [line.partition(":")[0] for line in without_effect(cfg)] == ["search.train_portion", "retrain.nonmono", "runtime.num_workers"]
     assert without_effect(read()) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "rates"),
+    [({}, (20.0, 20.0)), ({"lr": 5.0}, (5.0, 5.0)), ({"lr": 5.0, "lr_min": 1.0}, (5.0, 1.0)), ({"lr_min": 2.0}, (20.0, 2.0))],
+)
+def test_what_is_left_out_of_a_search_is_the_recurrent_reference_s(given, rates):
+    text = read(search=given).search
+    assert (text.lr, text.lr_min) == rates
+    assert (text.momentum, text.weight_decay, text.grad_clip, text.arch_lr, text.arch_weight_decay) == (0.0, 5e-7, 0.25, 3e-3, 1e-3)
+
+
+def test_a_rate_does_not_rise():
+    with pytest.raises(ConfigError, match=r"search\.lr_min: must not exceed lr \(5\.0\)\. Got 6\.0"):
+        read(search={"lr": 5.0, "lr_min": 6.0})

@@ -205,3 +205,15 @@ def test_what_is_built_in_is_verified():
     assert {*checksums} == {*NAMES, published_texts._WIKITEXT2}
     assert all(len(checksum) == {"md5": 36, "sha256": 71}[checksum.partition(":")[0]] for checksum in checksums.values())
     assert Path(published_texts._TREEBANK).suffix == ""
+
+
+def test_what_is_there_already_stays(server, tmp_path):
+    server.files = {"mirror.zip": archive()}
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    own = {"wiki.train.tokens": "my own words \n" * 50, "valid.txt": "other words \n" * 20}
+    for name, content in own.items():
+        (raw / name).write_text(content)
+    prepared(tmp_path, {"name": "wikitext2", "root": str(raw), "url": f"{server.url}mirror.zip"})
+    assert {name: (raw / name).read_text() for name in own} == own
+    assert raw_files(tmp_path) == ["valid.txt", "wiki.test.tokens", "wiki.train.tokens"], "and is hidden by no other"

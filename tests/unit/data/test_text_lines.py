@@ -19,3 +19,14 @@ def test_parts_of_the_same_text_are_warned_of(tmp_path, caplog):
         (folder / f"{part}.txt").write_text(f"{words}\n" * 40)
     prepared(tmp_path / "out", name="text", root=str(folder))
     assert [record.message.partition(" in ")[0] for record in caplog.records] == ["data.root: test.txt and valid.txt"]
+
+
+def test_of_characters_none_is_left_out(tmp_path):
+    code = "def f(x):\n\n    return x  # twice\n\tend\x0c\n" * 30
+    path = tmp_path / "code.txt"
+    path.write_text(code, newline="\r\n")
+    text, _ = prepared(tmp_path / "out", name="text", root=str(path), unit="character", min_count=1)
+    assert sum(text.spec.tokens.values()) == sum(text.spec.characters.values()) == len(code)
+    vocabulary = text.vocabulary().tokens
+    told = "".join(vocabulary[n] for part in (text.train(), text.valid(), text.test()) for n in part.tolist())
+    assert told == code

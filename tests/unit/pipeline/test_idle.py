@@ -178,6 +178,12 @@ def test_the_first_stage_logs_them(tmp_path, monkeypatch, caplog):
     assert "params.yaml: evaluate.weights: best is the last epoch" in caplog.text
 
 
+def test_a_memory_budget_that_no_recurrent_cell_reads_is_told_of(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("space: {name: darts_rnn}\ndata: {name: python_docs}\nsearch: {memory_budget_mib: 5.0}\n")
+    assert without_effect(load_params(path)) == ["search.memory_budget_mib: 5 has no effect: recurrent cells have no lean mode. Set null."]
+
+
 @pytest.mark.parametrize(("nodes", "found"), [(4, 1), (8, 0)])
 def test_random_cells_of_another_size_than_the_published_one_are_told_of(tmp_path, nodes, found):
     path = tmp_path / "params.yaml"

@@ -6,8 +6,11 @@ from darts_core.engine.placing import check_computed
 from darts_core.genotype import Cell, Edge, Genotype, GenotypeError, published
 from darts_core.methods import METHODS
 from darts_core.nets.dropout import Dropout
+from darts_core.ops.recurrent import ACTIVATIONS
 from darts_core.search.method import check_space
 from darts_core.spaces import SPACES
+from darts_core.supernet.backend import Eager
+from darts_core.supernet.choice import choose_backend
 from darts_core.supernet.recurrent import RecurrentSupernet
 
 
@@ -106,3 +109,19 @@ def test_other_methods_are_not():
 def test_what_a_recurrent_search_cannot_be_computed_by_is_said_ahead_of_it(key, value, message):
     with pytest.raises(ValueError, match=rf"search\.{key} must be {message} with this space"):
         check_computed(SearchConfig(**{key: value}), RecurrentSupernet)
+
+
+def test_an_activation_of_one_s_own_is_computed_by_the_reference(monkeypatch):
+    monkeypatch.setattr(ACTIVATIONS, "_factories", dict(ACTIVATIONS._factories))
+    ACTIVATIONS.register("halved")(lambda h: 0.5 * h)
+    space = SPACES.build("darts_rnn", {"nodes": 2, "hidden": 4, "primitives": ("none", "tanh", "halved")})
+    cpu = torch.device("cpu")
+    supernet = METHODS.build("darts").supernet(space, in_channels=5, num_classes=5, generator=torch.Generator().manual_seed(0))
+    for wanted in ("auto", "native"):
+        choice = choose_backend(supernet, wanted, cpu, size=(4, 5), operations=1e13)
+        assert choice.backend.name == "reference"
+        assert "it has no kernel for halved" in choice.why
+    window, targets = supernet.sample(3, size=(4, 5), dtype=torch.float32, device=cpu, generator=torch.Generator())
+    supernet.use(Eager(), cpu)
+    with pytest.raises(ValueError, match=r"search\.backend must be reference with halved: together are computed tanh, relu"):
+        supernet.loss(supernet.scores(window), targets)
