@@ -63,7 +63,7 @@ def measure(wanted: Collection[Point], base: Point, options: argparse.Namespace,
     passes = {point: in_a_process(point.size(options.pixels), point.batch, **way) for point in wanted}
     contenders = {point: build(point.size(options.pixels), order="first", **way) for point in wanted}
     batches = {
-        point: [batch(point.size(options.pixels), point.batch, seed=seed, bilevel=steps) for seed in (1, 2)]
+        point: [batch(point.size(options.pixels), point.batch, seed=seed, supernet=steps.supernet) for seed in (1, 2)]
         for point, steps in contenders.items()
     }
     turns = take_turns(contenders, batches, rounds=options.rounds, gflops=gflops, clock=options.clock)

@@ -39,9 +39,9 @@ def measure(size: Size, *, number: int, backend: str, memory: str) -> dict[str, 
         return x
 
     # A backend compiled for each shape is compiled here, for the compiler's own memory is none of the pass's.
-    warm = batch(size, number if backend == "compiled" else 2, seed=0, bilevel=steps)
+    warm = batch(size, number if backend == "compiled" else 2, seed=0, supernet=steps.supernet)
     torch.autograd.grad(F.cross_entropy(supernet(warm[0]), warm[1]), parameters)
-    images, labels = batch(size, number, seed=1, bilevel=steps)
+    images, labels = batch(size, number, seed=1, supernet=steps.supernet)
     return_freed_memory()  # else the pass would use it again and seem to need less
     start = resident_mib()
     with PeakMemory(CPU) as peak:

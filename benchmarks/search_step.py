@@ -1,6 +1,7 @@
 """Seconds of a search step (arch step and weight step) by backend: ``python -m benchmarks.search_step [--json]``.
 
-Every backend takes its turn in each round; the ratio is the median over the rounds of reference's seconds by its own in the same round.
+Every backend takes its turn in each round; the ratio is the median over the rounds of reference's seconds by its own in the same round,
+``ratio_published`` that of the seconds of a step which does all that the published code does (:mod:`benchmarks.published`).
 ``fma_share`` is the convolutions' arithmetic (``ArchGradient.operations``) by the seconds, as a share of what the cores reach in a
 matrix product. ``scaling`` is how many times as fast a row is as the same with the first number of ``--threads``, in the same round.
 """
@@ -17,6 +18,7 @@ from typing import Any, TypeVar
 import torch
 
 from benchmarks.machine import CLOCKS, facts, one_core, peak_gflops, some_cores
+from benchmarks.published import PublishedSteps
 from benchmarks.supernets import ORDERS, Size, backends, batch, build
 from darts_core.metrics import count_macs
 from darts_core.search.bilevel import ARCH_GRADIENTS, Batch
@@ -25,17 +27,16 @@ from darts_core.supernet.backend import BACKENDS
 
 Key = TypeVar("Key", bound=Hashable)
 Row = dict[str, Any]
+PUBLISHED, REFERENCE = ("published", "normal"), ("reference", "normal")
 
 
 def ways(chosen: Sequence[str], modes: Sequence[str] = ("normal", "lean")) -> list[tuple[str, str]]:
-    """Return backends and memory modes, what the ratio is to first; reference in mode lean is nobody's choice."""
-    named = ["reference", *(name for name in chosen if name != "reference")]
-    others = [(backend, memory) for backend in named[1:] for memory in modes]
-    return [("reference", "normal"), *others]
+    """Return backends and memory modes, reference first, whose mode lean is nobody's choice."""
+    return [REFERENCE, *((backend, memory) for backend in chosen if backend != "reference" for memory in modes)]
 
 
 def take_turns(
-    contenders: Mapping[Key, Bilevel],
+    contenders: Mapping[Key, Bilevel | PublishedSteps],
     batches: Mapping[Key, Sequence[Batch]],
     *,
     rounds: int,
@@ -65,8 +66,12 @@ def take_turns(
 
 def measure(size: Size, chosen: Sequence[str], *, order: str, number: int, options: argparse.Namespace, gflops: list[float]) -> list[Row]:
     """Return a row a backend, memory mode and number of threads."""
-    contenders = {way: build(size, order=order, backend=way[0], memory=way[1]) for way in ways(chosen, options.memory)}
-    batches = {way: [batch(size, number, seed=seed, bilevel=steps) for seed in (1, 2)] for way, steps in contenders.items()}
+    plain = build(size, order=order, backend="reference", memory="normal")
+    contenders: dict[tuple[str, str], Bilevel | PublishedSteps] = {}
+    if order != "exact":  # which the published code does not have
+        contenders[PUBLISHED] = PublishedSteps(plain, second=order == "second")
+    contenders |= {way: build(size, order=order, backend=way[0], memory=way[1]) for way in ways(chosen, options.memory)}
+    batches = {way: [batch(size, number, seed=seed, supernet=steps.supernet) for seed in (1, 2)] for way, steps in contenders.items()}
     threads = options.threads
     seconds = take_turns(contenders, batches, rounds=options.rounds, gflops=gflops, clock=options.clock, threads=threads)
     macs = count_macs(build(size, order=order, backend="reference", memory="normal").supernet, input_shape=(3, size.pixels, size.pixels))
@@ -82,7 +87,8 @@ def measure(size: Size, chosen: Sequence[str], *, order: str, number: int, optio
             "memory": memory,
             "threads": count,
             "seconds": statistics.median(own),
-            "ratio": _faster(own, seconds[("reference", "normal"), count]),
+            "ratio": _faster(own, seconds[REFERENCE, count]),
+            "ratio_published": _faster(own, seconds[PUBLISHED, count]) if PUBLISHED in contenders else None,
             "scaling": _faster(own, seconds[(backend, memory), threads[0]]),
             "fma_share": work / statistics.median(own) / statistics.median(gflops) / count,
         }
@@ -127,8 +133,13 @@ def main(arguments: list[str]) -> None:
     for row in rows:
         sys.stdout.write(
             f"{row['order']:6} N={row['batch']:<4}{row['backend']:10}{row['memory']:7}"
-            f"{row['threads']:2} {row['seconds']:8.3f} s {row['ratio']:6.2f}x {100 * row['fma_share']:5.1f} % {row['scaling']:6.2f}\n"
+            f"{row['threads']:2} {row['seconds']:8.3f} s {row['ratio']:6.2f}x {_printed(row['ratio_published'])} "
+            f"{100 * row['fma_share']:5.1f} % {row['scaling']:6.2f}\n"
         )
+
+
+def _printed(ratio: float | None) -> str:
+    return "" if ratio is None else f"{ratio:6.2f}x of published"
 
 
 if __name__ == "__main__":

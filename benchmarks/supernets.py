@@ -13,6 +13,7 @@ from darts_core.ops.native import library as kernels
 from darts_core.search.steps import Bilevel
 from darts_core.spaces import SPACES
 from darts_core.supernet.backend import BACKENDS, Backend
+from darts_core.supernet.supernet import Supernet
 
 CPU = torch.device("cpu")
 ORDERS = {"first": "first", "second": "unrolled", "exact": "exact"}
@@ -45,9 +46,9 @@ def build(size: Size, *, order: str, backend: str, memory: str) -> Bilevel:
     return Bilevel(supernet, method, SearchConfig())
 
 
-def batch(size: Size, number: int, *, seed: int, bilevel: Bilevel) -> tuple[Tensor, Tensor]:
+def batch(size: Size, number: int, *, seed: int, supernet: Supernet) -> tuple[Tensor, Tensor]:
     """Return ``number`` images and labels in the layout of the backend."""
     generator = torch.Generator().manual_seed(seed)
     images = torch.randn(number, 3, size.pixels, size.pixels, generator=generator)
     labels = torch.randint(CLASSES, (number,), generator=generator)
-    return images.contiguous(memory_format=bilevel.supernet.backend.memory_format(CPU)), labels
+    return images.contiguous(memory_format=supernet.backend.memory_format(CPU)), labels
