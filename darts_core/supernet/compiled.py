@@ -28,7 +28,7 @@ from darts_core.ops.edge import (
     pointwise_grad,
     tap_grads,
 )
-from darts_core.ops.native.block import Block
+from darts_core.ops.native.block import Block, count_batch
 from darts_core.ops.pooled import max_backward, max_forward, mean_backward, mean_forward
 from darts_core.runtime import per_shape
 from darts_core.supernet.plan import step_of
@@ -142,17 +142,18 @@ def _total(summands: Sequence[Tensor]) -> Tensor:
 
 @torch.no_grad()
 def _move_buffers(blocks: Sequence[Block], moments: Tensor, *, pixels: int) -> None:
-    means, variances = moments[0].unbind(), (moments[1] * (pixels / (pixels - 1))).unbind()
-    for block, mean, variance in zip(blocks, means, variances):
-        bn = block.bn
-        assert bn.num_batches_tracked is not None
-        assert bn.running_mean is not None
-        assert bn.running_var is not None
-        assert bn.momentum is not None
-        bn.num_batches_tracked += 1
+    """Move the running statistics of the blocks' BatchNorms, in as few calls as their momenta allow."""
+    unbiased = moments[1] * (pixels / (pixels - 1))
+    by_momentum: dict[float, tuple[list[Tensor], list[Tensor]]] = {}
+    for block, *batch in zip(blocks, moments[0].unbind(), unbiased.unbind()):
+        mean, variance, momentum = block.moving
+        old, new = by_momentum.setdefault(momentum, ([], []))
         # By ``data``, unseen by autograd, as F.batch_norm does: it may have saved them, though it will not read them in training.
-        bn.running_mean.data.lerp_(mean, bn.momentum)
-        bn.running_var.data.lerp_(variance, bn.momentum)
+        old += [mean.data, variance.data]
+        new += batch
+    for momentum, (old, new) in by_momentum.items():
+        torch._foreach_lerp_(old, new, momentum)
+    count_batch(blocks)
 
 
 class _Edge(torch.autograd.Function):

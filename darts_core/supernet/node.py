@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from darts_core.ops.chains import Buffers, Conv, Kept, chain_backward, chain_forward
 from darts_core.ops.edge import Step
-from darts_core.ops.native.block import Block
+from darts_core.ops.native.block import Block, count_batch
 
 
 @dataclass(frozen=True)
@@ -58,18 +58,9 @@ def node_sum(plan: NodePlan, weights: Tensor, heads: Sequence[Tensor], maps: Seq
     ``weights`` has one number for each chain, and then for each map; ``blocks`` are those of all chains.
     """
     parameters = [p for block in blocks for p in block.weights]
-    out: Tensor = _Node.apply(plan, [_buffers(block) for block in blocks], weights, *heads, *maps, *parameters)
-    counts = [block.bn.num_batches_tracked for block in blocks]
-    torch._foreach_add_([count for count in counts if count is not None], 1)
+    out: Tensor = _Node.apply(plan, [block.moving for block in blocks], weights, *heads, *maps, *parameters)
+    count_batch(blocks)
     return out
-
-
-def _buffers(block: Block) -> Buffers:
-    mean, variance, momentum = block.bn.running_mean, block.bn.running_var, block.bn.momentum
-    assert mean is not None
-    assert variance is not None
-    assert momentum is not None
-    return mean, variance, momentum
 
 
 class _Node(torch.autograd.Function):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 from darts_core.ops.depthwise import DepthwiseConv2d
@@ -26,6 +27,15 @@ class Block:
     def weights(self) -> tuple[Tensor, Tensor]:
         """The depthwise (C, 1, K, K) and the pointwise (C, C, 1, 1) weights."""
         return self.depthwise._parameters["weight"], self.pointwise._parameters["weight"]  # type: ignore[return-value]
+
+    @property
+    def moving(self) -> tuple[Tensor, Tensor, float]:
+        """The running mean and variance of its BatchNorm, (C,) each, and the momentum that they move by."""
+        mean, variance, momentum = self.bn.running_mean, self.bn.running_var, self.bn.momentum
+        assert mean is not None
+        assert variance is not None
+        assert momentum is not None
+        return mean, variance, momentum
 
     @property
     def has_kernel(self) -> bool:
@@ -70,6 +80,12 @@ class Block:
         """Return the height and width of the block's output for an input of (H, W)."""
         *_, height, width = self.geometry(size)
         return height, width
+
+
+def count_batch(blocks: Iterable[Block]) -> None:
+    """Have the BatchNorms of ``blocks`` count one batch more."""
+    counts = [block.bn.num_batches_tracked for block in blocks]
+    torch._foreach_add_([count for count in counts if count is not None], 1)
 
 
 def is_plain(bn: nn.BatchNorm2d) -> bool:
