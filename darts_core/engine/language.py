@@ -114,7 +114,7 @@ class LanguageTrainer:
         if self._good is None or self._roll_backs > MAX_ROLL_BACKS:
             raise DivergedError(
                 f"The loss of epoch {epoch + 1} of {self.name} is not a number: it diverged. "
-                f"Lower {self.section}.lr or {self.section}.grad_clip."
+                f"Lower {self.section}.lr, or {'lower' if self.cfg.grad_clip else 'set'} {self.section}.grad_clip."
             )
         LOG.warning("%s %s: the loss of epoch %d is not a number; back to the best epoch's weights.", self.section, self.name, epoch + 1)
         random = self.network.noise.get_extra_state()

@@ -113,6 +113,7 @@ def save_network(folder: Path, entrant: Entrant, sizes: Sizes | LanguageSizes, t
         "sizes": asdict(sizes),
         "best_epoch": trained.best_epoch,
         "last_epoch": len(trained.history),
+        "rolled_back": list(trained.rolled_back),
     }
     (folder / "network.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
     for which, state in (("best", trained.best), ("last", trained.last)):
@@ -121,11 +122,12 @@ def save_network(folder: Path, entrant: Entrant, sizes: Sizes | LanguageSizes, t
 
 @dataclass(frozen=True, kw_only=True)
 class Saved:
-    """A trained network on disk."""
+    """A trained network on disk; ``rolled_back`` are the epochs of its training from which it went back."""
 
     entrant: Entrant
     sizes: Sizes | LanguageSizes
     folder: Path
+    rolled_back: tuple[int, ...] = ()
 
     def build(self, space: Any, which: Literal["best", "last"] = "best") -> Any:
         """Return the network with the weights of its ``best`` or ``last`` epoch, in evaluation mode, on the CPU; ``space`` is its own."""
@@ -158,4 +160,5 @@ def _read(folder: Path) -> Saved:
     sizes = described["sizes"]
     if sizes.get("cells") is not None:
         sizes = {**sizes, "cells": tuple(sizes["cells"])}
-    return Saved(entrant=entrant, sizes=KINDS[described["kind"]](**sizes), folder=folder)
+    rolled_back = tuple(described.get("rolled_back", ()))
+    return Saved(entrant=entrant, sizes=KINDS[described["kind"]](**sizes), folder=folder, rolled_back=rolled_back)

@@ -50,6 +50,11 @@ class Trained:
     history: list[Row]
     costs: list[Row]
 
+    @property
+    def rolled_back(self) -> tuple[int, ...]:
+        """The epochs (from 1) whose loss was no number, so that the weights went back to the best epoch before."""
+        return tuple(int(row["epoch"]) for row in self.history if row.get("rolled_back"))
+
     def value(self, column: str, which: str) -> float | None:
         """Return what the history has in ``column`` of the ``best`` or ``last`` epoch, or None where it has no such column."""
         epoch = self.best_epoch if which == "best" else len(self.history)

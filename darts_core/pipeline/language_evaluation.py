@@ -29,7 +29,8 @@ from darts_core.runtime.progress import Progress
 def run_evaluation(stage: Stage, cfg: TextConfig) -> None:
     """Read the test text with all trained networks and print how they compare."""
     session, prepared, space = stage.session, open_text(PREPARED), text_space(cfg)
-    networks = {name: one.build(space, cfg.evaluate.weights).to(session.device) for name, one in saved_networks(NETWORKS).items()}
+    saved = saved_networks(NETWORKS)
+    networks = {name: one.build(space, cfg.evaluate.weights).to(session.device) for name, one in saved.items()}
     keys = ("evaluate.batch_size", "evaluate.window")
     test, valid = (
         Windows(columns(part, cfg.evaluate.batch_size, cfg.evaluate.window, keys=keys).to(session.device), cfg.evaluate.window)
@@ -42,7 +43,7 @@ def run_evaluation(stage: Stage, cfg: TextConfig) -> None:
     (stage.reports / FIGURES).mkdir(exist_ok=True)
     plot_perplexities(found.scores, stage.reports / FIGURES / "comparison.png")
     heading = f"Test text of {prepared.spec.name}, {prepared.spec.unit}s, weights of the {cfg.evaluate.weights} epoch."
-    note = language_note(found.unknown_percent)
+    note = language_note(found.unknown_percent, {name: one.rolled_back for name, one in saved.items()})
     table = comparison_markdown(found.scores, LANGUAGE_COLUMNS)
     (stage.reports / "note.md").write_text(f"{heading}\n\n{table}\n{note}\n", encoding="utf-8")
     stage.tracker.model(Reader(networks[SEARCHED]).cpu(), torch.zeros(cfg.evaluate.window, 1, dtype=torch.int64))

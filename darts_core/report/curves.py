@@ -13,6 +13,7 @@ from darts_core.report import palette
 from darts_core.report.style import EndLabel
 
 PHASES_NOTE = "dashed: the next phase begins"
+BACK_NOTE = "dotted: the loss was no number, back to the best epoch's weights"
 
 Dash = str | tuple[float, tuple[float, ...]]
 
@@ -63,6 +64,17 @@ def phase_starts(history: pd.DataFrame) -> list[int]:
         return []
     is_first = history["phase"].ne(history["phase"].shift())
     return [int(epoch) for epoch in history.loc[is_first, "epoch"].iloc[1:]]
+
+
+def backs(history: pd.DataFrame) -> list[int]:
+    """Return the epochs whose loss was no number, and whose weights went back: where the column ``rolled_back`` is set."""
+    return [] if "rolled_back" not in history else [int(epoch) for epoch in history.loc[history["rolled_back"] > 0, "epoch"]]
+
+
+def mark_backs(axes: Axes, epochs: Sequence[int]) -> None:
+    """Draw a line at each epoch that went back; ``BACK_NOTE`` says what it is."""
+    for epoch in epochs:
+        axes.axvline(epoch, color=palette.ORANGE, linewidth=1.0, linestyle=(0, (1, 1.5)), zorder=0.5)
 
 
 def mark_phases(axes: Axes, starts: Sequence[int]) -> None:

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from darts_core.report import palette, style
-from darts_core.report.curves import PHASES_NOTE, draw_curve, epoch_axis, mark_phases, phase_starts
+from darts_core.report.curves import BACK_NOTE, PHASES_NOTE, backs, draw_curve, epoch_axis, mark_backs, mark_phases, phase_starts
 
 PANELS = (
     ("loss", "loss", "cross entropy (nats)"),
@@ -46,7 +46,7 @@ def plot_history(history: pd.DataFrame, path: str | Path, *, title: str, chosen:
         raise ValueError(f"{title}: a history with a loss, an accuracy or lr expected. Got the columns {list(history.columns)}.")
     with style.look():
         figure = style.new_figure(0.2 + 3.55 * len(panels), 3.35)
-        notes = (_best_note(history, step, chosen), PHASES_NOTE if phase_starts(history) else "")
+        notes = (_best_note(history, step, chosen), PHASES_NOTE if phase_starts(history) else "", BACK_NOTE if backs(history) else "")
         style.head(figure, title, note="; ".join(filter(None, notes)))
         for k, (suffix, heading, unit) in enumerate(panels):
             axes = style.place(figure, left=0.75 + 3.55 * k, top=1.02, width=2.35, height=1.78)
@@ -112,6 +112,7 @@ def _panel(axes: Axes, history: pd.DataFrame, suffix: str, unit: str, step: str,
     axes.set(xlabel=step, ylabel=unit)
     epoch_axis(axes, history[step])
     mark_phases(axes, phase_starts(history))
+    mark_backs(axes, backs(history))
     if suffix == "lr":
         axes.set_ylim(bottom=0)
         return

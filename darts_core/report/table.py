@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,7 +12,10 @@ from darts_core.report.style import shorten
 
 TERMINAL_WIDTH = 100
 COMPARISON_NOTE = "95 % Wilson: score interval. p-value: exact McNemar test against the searched network."
-LANGUAGE_NOTE = "95 %: bootstrap over windows of the text. ratio: perplexity by the searched network's, with its paired interval."
+LANGUAGE_NOTE = (
+    "95 %: bootstrap over windows of the text; how far another seed's training would end from this one, it cannot tell. "
+    "ratio: perplexity by the searched network's, with its paired interval."
+)
 Columns = Sequence[tuple[str, Callable[[Any], str]]]
 IMAGE_COLUMNS: Columns = (
     ("test acc. %", lambda row: f"{row.top1:.2f}"),
@@ -36,15 +39,24 @@ LANGUAGE_COLUMNS: Columns = (
 )
 
 
-def language_note(unknown_percent: float) -> str:
-    """Return what is said below the table, ``unknown_percent`` of the test text's tokens being ``<unk>``."""
-    if not unknown_percent:
-        return LANGUAGE_NOTE
-    unknown = f"{unknown_percent:.1f} %" if unknown_percent >= 0.05 else "Less than 0.1 %"
-    return (
-        f"{LANGUAGE_NOTE} {unknown} of the test tokens are <unk>: a model pays for the one token, and bits/char divides by all characters "
-        "that it stands for, so both are lower than with the words themselves."
-    )
+def language_note(unknown_percent: float, rolled_back: Mapping[str, Sequence[int]] | None = None) -> str:
+    """Return what is said below the table, ``unknown_percent`` of the test text's tokens being ``<unk>``.
+
+    ``rolled_back`` has by network the epochs of its training whose loss was no number.
+    """
+    parts = [LANGUAGE_NOTE]
+    if unknown_percent:
+        unknown = f"{unknown_percent:.1f} %" if unknown_percent >= 0.05 else "Less than 0.1 %"
+        parts.append(
+            f"{unknown} of the test tokens are <unk>: a model pays for the one token, and bits/char divides by all characters "
+            "that it stands for, so both are lower than with the words themselves."
+        )
+    if back := {name: epochs for name, epochs in (rolled_back or {}).items() if epochs}:
+        told = "; ".join(f"{name} in epoch {', '.join(map(str, epochs))}" for name, epochs in back.items())
+        parts.append(
+            f"Their loss was no number, and they were set back to the best epoch before: {told}. For a fair comparison lower retrain.lr."
+        )
+    return " ".join(parts)
 
 
 def comparison_markdown(scores: Sequence[Any], columns: Columns = IMAGE_COLUMNS) -> str:

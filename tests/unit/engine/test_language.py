@@ -186,8 +186,10 @@ def test_what_is_logged_names_the_stage_that_trains(caplog):
 def test_weights_are_taken_back_where_the_loss_is_no_number(monkeypatch):
     cfg = config(nonmono=0)
     trainer = LanguageTrainer(model(), cfg, name="x")
-    with pytest.raises(TrainingError, match="The loss of epoch 1 of x is not a number"):
+    with pytest.raises(TrainingError, match=r"The loss of epoch 1 of x is not a number.* Lower retrain.lr, or lower retrain.grad_clip."):
         _diverge(trainer, windows(cfg))
+    with pytest.raises(TrainingError, match=r"or set retrain.grad_clip."):
+        _diverge(LanguageTrainer(model(), config(grad_clip=0.0), name="x"), windows(cfg))
     trainer = LanguageTrainer(model(), cfg, name="x")
     trainer.epoch(windows(cfg), epoch=0)
     trainer.assess(windows(cfg, varies=False))

@@ -70,6 +70,13 @@ def test_the_note_says_what_unknown_tokens_do_to_the_numbers():
     assert "<unk>" not in language_note(0.0)
 
 
+def test_the_note_names_what_went_back_in_training():
+    note = language_note(0.0, {"searched": (), "lstm": (3, 7), "random_0": (2,)})
+    assert "set back to the best epoch before: lstm in epoch 3, 7; random_0 in epoch 2." in note
+    assert "searched in" not in note
+    assert language_note(0.0, {"searched": (), "lstm": ()}) == language_note(0.0)
+
+
 def test_losses_do_not_depend_on_the_windows_and_have_no_dropout():
     network = model(3)
     network.train()

@@ -22,7 +22,7 @@ def trained(network):
     """Two epochs, of which the first one was better."""
     best = {name: value.clone() for name, value in network.state_dict().items()}
     last = {name: value + 1 for name, value in best.items()}
-    rows = [{"epoch": epoch, "valid_acc": acc} for epoch, acc in ((1, 60.0), (2, 50.0))]
+    rows = [{"epoch": epoch, "valid_acc": acc, "rolled_back": epoch - 1} for epoch, acc in ((1, 60.0), (2, 50.0))]
     return Trained(last=last, best=best, best_epoch=1, history=rows, costs=[])
 
 
@@ -51,6 +51,7 @@ def test_a_saved_network_comes_back(tmp_path, number):
     assert next(iter(saved)) == "searched"
     assert saved[one.name].sizes == SIZES
     assert saved[one.name].entrant == one
+    assert saved[one.name].rolled_back == (2,)
     x = torch.randn(2, 1, 8, 9)
     for which, shift in (("best", 0), ("last", 1)):
         network.load_state_dict({name: value + shift for name, value in trained(network).best.items()} if shift else network.state_dict())

@@ -50,6 +50,15 @@ def test_where_a_phase_begins_stands_a_line(tmp_path, figures, is_readable):
     assert any(text.endswith("; dashed: the next phase begins") for text in is_readable())
 
 
+def test_an_epoch_that_went_back_is_marked(tmp_path, figures, is_readable):
+    frame = history(9).assign(rolled_back=[0, 0, 0, 1, 0, 0, 0, 1, 0])
+    frame.loc[frame["rolled_back"] == 1, "train_loss"] = math.nan
+    plot_history(frame, tmp_path / "curves.png", title="Retraining")
+    for axes in figures[0].axes:
+        assert [line.get_xdata()[0] for line in axes.lines if [*line.get_ydata()] == [0, 1]] == [4, 8]
+    assert any(text.endswith("; dotted: the loss was no number, back to the best epoch's weights") for text in is_readable())
+
+
 def test_a_search_of_one_phase_has_no_such_line(tmp_path, figures, is_readable):
     plot_history(history(9).assign(phase=1), tmp_path / "curves.png", title="Search")
     assert not any("phase" in text for text in is_readable())
