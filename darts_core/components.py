@@ -92,12 +92,15 @@ def _check_pruning(method: Method, space: Space) -> None:
 
 def _check_data(cfg: Config) -> None:
     """Look at the options of the data set, at no file, and whether it is of the kind that the space is for."""
-    is_text = isinstance(DATASETS.build(cfg.data.name, cfg.data.options), TextSource)
+    source = DATASETS.build(cfg.data.name, cfg.data.options)
+    is_text = isinstance(source, TextSource)
     if is_text and not isinstance(cfg, TextConfig):
         raise ValueError(f"data.name: {cfg.data.name} is text, and space.name: {cfg.space.name} is for images. Set space.name: darts_rnn.")
     if not is_text and isinstance(cfg, TextConfig):
         texts = ", ".join(name for name in DATASETS.names() if DATASETS.returns(name) is TextSource)
         raise ValueError(f"data.name: {cfg.data.name} is images, and space.name: {cfg.space.name} is for text. Expected one of: {texts}.")
+    if isinstance(source, TextSource):
+        source.check_shares(cfg.data.valid_fraction)
 
 
 def _check_ranks(cfg: Config) -> None:

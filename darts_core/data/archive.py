@@ -20,7 +20,8 @@ from darts_core.data.foreign import HEAD_BYTES
 from darts_core.data.listing import Listing
 
 SUFFIXES = (".tar", ".tar.xz", ".txz", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".zip")
-_BROKEN = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError, NotImplementedError)
+BROKEN = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError, NotImplementedError)
+"""What reading a damaged archive may raise, and one that is compressed in a way nobody here knows."""
 _PLAIN = re.compile(r"(?:[^./:\0][^/:\0]*/)*[^./:\0][^/:\0]*")
 _DISK_RESERVE_BYTES = 512 * 2**20
 _ADVICE = "Nothing was unpacked. Make the archive again from plain files, or point data.root at an unpacked folder that you trust."
@@ -73,7 +74,7 @@ def unpack(archive: Path, pack: Path) -> Listing:
             _unpack_zip(archive, out)
         else:
             _unpack_tar(archive, out)
-    except _BROKEN as error:
+    except BROKEN as error:
         reason = str(error) or type(error).__name__
         done = len(out.listing.images)
         raise ValueError(

@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from darts_core.data.archive import BROKEN
 from darts_core.data.dataset import DATASETS
 from darts_core.data.download import fetch
 from darts_core.data.text import CollectedText, TextSource, read_lines
@@ -112,6 +113,10 @@ def _members(archive: Path, names: list[str], url: str) -> Iterator[tuple[str, b
             with zipfile.ZipFile(archive) as zipped:
                 for info in zipped.infolist():
                     if (name := PurePosixPath(info.filename).name) in names and info.file_size <= _MAX_FILE_BYTES:
+                        if info.flag_bits & 1:
+                            raise ValueError(
+                                f"data.url: the archive at {url} is encrypted ('{info.filename}'). Put its files into data.root."
+                            )
                         yield name, zipped.read(info)
             return
         with tarfile.open(archive) as tar:
@@ -120,5 +125,6 @@ def _members(archive: Path, names: list[str], url: str) -> Iterator[tuple[str, b
                     stream = tar.extractfile(member)
                     assert stream is not None
                     yield name, stream.read()
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
-        raise ValueError(f"data.url: what {url} gave is no .zip or .tar archive, or is damaged ({error}).") from None
+    except (*BROKEN, OSError) as error:
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"data.url: what {url} gave is no .zip or .tar archive, or is damaged ({reason}).") from None

@@ -48,6 +48,7 @@ def python_docs(
         vocabulary_size=vocabulary_size,
         min_count=min_count,
         reference_split=reference_split,
+        test_cut=test_fraction,
     )
 
 

@@ -35,7 +35,8 @@ class TextSource:
     """A registered text: how it is collected into an empty folder's neighbourhood, and the choices that were made for it.
 
     ``vocabulary_size`` None keeps all tokens that occur ``min_count`` times in the training text. With ``reference_split`` the
-    architecture parameters move by the validation text, as in the paper.
+    architecture parameters move by the validation text, as in the paper. ``test_cut`` is ``test_fraction`` of a text that never comes with
+    a validation or a test part, None of others.
     """
 
     collect: Callable[[Path], CollectedText]
@@ -44,12 +45,28 @@ class TextSource:
     vocabulary_size: int | None
     min_count: int
     reference_split: bool
+    test_cut: float | None = None
 
     def __post_init__(self) -> None:
         if self.vocabulary_size is not None and self.vocabulary_size < 3:
             raise ValueError(f"data.vocabulary_size must be at least 3, or null for no limit. Got {self.vocabulary_size}.")
         if self.min_count < 1:
             raise ValueError(f"data.min_count must be at least 1. Got {self.min_count}.")
+
+    def check_shares(self, valid_fraction: float) -> None:
+        """Raise ``ValueError`` where a text that is always divided would lack its validation text, or one to learn from."""
+        if self.test_cut is None:
+            return
+        if not valid_fraction:
+            raise ValueError(
+                "data.valid_fraction must be above 0 with a text that has no validation part of its own: the averaging of weights and the "
+                "best epoch follow it. Got 0. Set it to 0.1, say."
+            )
+        if valid_fraction + self.test_cut >= 1.0:
+            raise ValueError(
+                "data.valid_fraction and data.test_fraction must leave something to learn from: below 1 in all expected. "
+                f"Got {valid_fraction:g} and {self.test_cut:g}."
+            )
 
 
 def read_lines(path: Path, *, encoding: str, key: str = "data.root", as_is: bool = False) -> list[str]:

@@ -34,10 +34,11 @@ CONVOLUTION = Family("convolution", PURPLE)
 IDENTITY = Family("skip connection", GREY)
 ZERO = Family("zero", "#98a4af")
 OTHER = Family("other", INK)
-TANH = Family("tanh", BLUE)  # of recurrent cells, which hold none of the families above but identity
+TANH = Family("tanh", BLUE)  # of recurrent cells, which hold none of the families above
 RELU = Family("relu", ORANGE)
 SIGMOID = Family("sigmoid", GREEN)
-RECURRENT = (TANH, RELU, SIGMOID)
+SAME = Family("identity", GREY)
+RECURRENT = (TANH, RELU, SIGMOID, SAME)
 FAMILIES = (SEPARABLE, DILATED, CONVOLUTION, POOLING, IDENTITY, ZERO, OTHER)
 
 _PREFIXES = (
@@ -46,7 +47,7 @@ _PREFIXES = (
     ("max_pool", POOLING),
     ("avg_pool", POOLING),
     ("skip", IDENTITY),
-    ("identity", IDENTITY),
+    ("identity", SAME),
     ("none", ZERO),
     ("tanh", TANH),
     ("relu", RELU),

@@ -40,6 +40,11 @@ def test_the_space_tells_a_text_from_images():
         ({"space": {"name": "darts_cnn"}}, r"data.name: python_docs is text, and space.name: darts_cnn is for images"),
         ({"retrain": {"baselines": ["resnet20"]}}, r"retrain.baselines: no baseline of a language model is called 'resnet20'"),
         ({"retrain": {"baselines": ["lstm", "lstm"]}}, r"retrain.baselines: names a network twice"),
+        ({"data": {"name": "python_docs", "valid_fraction": 0.0}}, r"data.valid_fraction must be above 0 .* Got 0\. Set it to 0.1, say"),
+        (
+            {"data": {"name": "python_docs", "valid_fraction": 0.3, "test_fraction": 0.7}},
+            r"data.valid_fraction and data.test_fraction must leave something to learn from: below 1 in all expected\. Got 0.3 and 0.7\.",
+        ),
         ({"data": {"name": "python_docs", "unit": "sentence"}}, r"data.unit: must be 'word' or 'character'"),
     ],
 )

@@ -4,8 +4,10 @@ import hashlib
 import io
 import json
 import math
+import shutil
 import tarfile
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -196,6 +198,20 @@ def test_what_cannot_be_fetched_is_said(tmp_path):
     (tmp_path / "page.html").write_text("<html>")
     with pytest.raises(ValueError, match=r"is no .zip or .tar archive"):
         prepared(tmp_path / "out", **nothing, url=(tmp_path / "page.html").as_uri())
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "message"),
+    [(8, 1, r"data.url: the archive .* is encrypted \('ptb"), (10, 99, r"is damaged \(That compression method")],
+)  # flags, and method of compression
+def test_an_archive_that_nobody_can_open(tmp_path, offset, value, message):
+    archive = Path(shutil.make_archive(str(tmp_path / "texts"), "zip", treebank(tmp_path / "raw")))
+    data = bytearray(archive.read_bytes())
+    for header, shift in ((b"PK\x01\x02", 0), (b"PK\x03\x04", -2)):  # of the first member, in the directory and ahead of its bytes
+        data[data.index(header) + offset + shift] = value
+    archive.write_bytes(data)
+    with pytest.raises(ValueError, match=message):
+        prepared(tmp_path / "out", name="penn_treebank", root=str(tmp_path / "fetched"), url=archive.as_uri())
 
 
 def test_python_s_documentation_is_prose_without_markup_and_nothing_twice(tmp_path):

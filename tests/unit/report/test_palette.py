@@ -20,7 +20,7 @@ from darts_core.report import palette
         ("tanh", palette.TANH),
         ("relu", palette.RELU),
         ("sigmoid", palette.SIGMOID),
-        ("identity", palette.IDENTITY),
+        ("identity", palette.SAME),
         ("softplus", palette.OTHER),
     ],
 )
