@@ -10,7 +10,6 @@ from contextlib import nullcontext
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts_core.config import LanguageConfig
@@ -73,9 +72,9 @@ class LanguageTrainer:
         for group in self.optimizer.param_groups:
             group["lr"] = cfg.lr * window.share
         state_SBD = self.network.first_state(batch) if window.state_SBD is None else window.state_SBD
-        out = self.network(window.tokens_TB, state_SBD)
+        out = self.network.core_output(window.tokens_TB, state_SBD)
         window.next_state = out.state_SBD.detach()
-        loss = F.cross_entropy(out.logits_NV, target_N)
+        loss = self.network.mean_loss(out.dropped_TBD, target_N)
         total = loss + activation_penalty(out.raw_TBD, out.dropped_TBD, activation=cfg.activation_penalty, slowness=cfg.slowness_penalty)
         self.optimizer.zero_grad()
         total.backward()
@@ -166,9 +165,9 @@ def mean_loss(network: LanguageModel, batches: Batches) -> float:
     network.eval()
     for window, target_N in batches:
         state_SBD = network.first_state(window.tokens_TB.shape[1]) if window.state_SBD is None else window.state_SBD
-        out = network(window.tokens_TB, state_SBD)
+        out = network.core_output(window.tokens_TB, state_SBD)
         window.next_state = out.state_SBD
-        loss.update(F.cross_entropy(out.logits_NV, target_N), len(target_N))
+        loss.update(network.mean_loss(out.dropped_TBD, target_N), len(target_N))
     network.train()
     return loss.value
 

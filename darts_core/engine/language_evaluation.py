@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from darts_core.config import TextEvaluateConfig
@@ -176,9 +175,9 @@ def read_text(network: LanguageModel, text: Text, *, name: str) -> Reading:
     for window, target_N in text:
         length, batch = window.tokens_TB.shape
         state_SBD = network.first_state(batch) if window.state_SBD is None else window.state_SBD
-        out = network(window.tokens_TB, state_SBD)
+        out = network.core_output(window.tokens_TB, state_SBD)
         window.next_state = out.state_SBD
-        nll_N, told_N = F.cross_entropy(out.logits_NV.double(), target_N, reduction="none").cpu(), target_N.cpu()
+        nll_N, told_N = network.losses(out.dropped_TBD, target_N).cpu(), target_N.cpu()
         sums.append(nll_N.view(length, batch).sum(0).numpy())
         counts.append(np.full(batch, length, dtype=np.int64))
         nll_V.index_add_(0, told_N, nll_N)

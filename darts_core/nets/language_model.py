@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts_core.nets.dropout import Dropout, Masks, Noise, masked
+from darts_core.ops import decoder
 
 EMBEDDING_SCALE = 0.1  # quark0/darts, rnn/model.py: uniform in [-0.1, 0.1]; the decoder's bias starts at 0
 
@@ -29,6 +30,14 @@ class LanguageOutput(NamedTuple):
     """``logits_NV`` of all T * B tokens, time first; the next state, still in the graph; the core's outputs before and after dropout."""
 
     logits_NV: Tensor  # noqa: N815
+    state_SBD: Tensor  # noqa: N815
+    raw_TBD: Tensor  # noqa: N815
+    dropped_TBD: Tensor  # noqa: N815
+
+
+class CoreOutput(NamedTuple):
+    """The next state, still in the graph, and the core's outputs before and after dropout."""
+
     state_SBD: Tensor  # noqa: N815
     raw_TBD: Tensor  # noqa: N815
     dropped_TBD: Tensor  # noqa: N815
@@ -62,9 +71,22 @@ class LanguageModel(nn.Module):
 
     def forward(self, tokens_TB: Tensor, state_SBD: Tensor) -> LanguageOutput:
         """Return logits, the state after the last token, and the core's outputs."""
+        out = self.core_output(tokens_TB, state_SBD)
+        return LanguageOutput(self._logits(out.dropped_TBD), *out)
+
+    def core_output(self, tokens_TB: Tensor, state_SBD: Tensor) -> CoreOutput:
+        """Return what :meth:`forward` does but for the logits, which :meth:`mean_loss` and :meth:`losses` never hold all of."""
         masks = self.masks(tokens_TB.shape[1])
         raw, state = self.core(self.embedded(tokens_TB, masks), state_SBD, masks)
-        return self.decoded(raw, state, masks)
+        return CoreOutput(state, raw, masked(raw, masks.outputs_BD))
+
+    def mean_loss(self, dropped_TBD: Tensor, target_N: Tensor) -> Tensor:
+        """Return the mean cross entropy (nats a token) of what follows from a core's outputs, a scalar."""
+        return decoder.mean_loss(dropped_TBD.flatten(0, 1), self.embedding.weight, self.bias, target_N)
+
+    def losses(self, dropped_TBD: Tensor, target_N: Tensor) -> Tensor:
+        """Return the cross entropy (nats) of each token in float64, (N,), without gradient."""
+        return decoder.losses(dropped_TBD.flatten(0, 1), self.embedding.weight, self.bias, target_N)
 
     def embedded(self, tokens_TB: Tensor, masks: Masks) -> Tensor:
         """Return what the core reads, (T, B, D)."""
@@ -76,8 +98,10 @@ class LanguageModel(nn.Module):
     def decoded(self, raw_TBD: Tensor, state_SBD: Tensor, masks: Masks) -> LanguageOutput:
         """Return everything that follows from the core's outputs."""
         dropped_TBD = masked(raw_TBD, masks.outputs_BD)
-        logits_NV = F.linear(dropped_TBD.flatten(0, 1), self.embedding.weight, self.bias)
-        return LanguageOutput(logits_NV, state_SBD, raw_TBD, dropped_TBD)
+        return LanguageOutput(self._logits(dropped_TBD), state_SBD, raw_TBD, dropped_TBD)
+
+    def _logits(self, dropped_TBD: Tensor) -> Tensor:
+        return F.linear(dropped_TBD.flatten(0, 1), self.embedding.weight, self.bias)
 
 
 def activation_penalty(raw_TBD: Tensor, dropped_TBD: Tensor, *, activation: float, slowness: float) -> Tensor:
