@@ -13,6 +13,7 @@ import torch
 from darts_core.config import Config, TextConfig, load
 from darts_core.data import DATASETS, TextSource
 from darts_core.engine.placing import check_computed
+from darts_core.engine.rank_disorder import draw_distinct
 from darts_core.engine.truth import BenchmarkTable
 from darts_core.genotype import Genotype, GenotypeError, published
 from darts_core.methods import METHODS
@@ -60,6 +61,7 @@ def cross_check(cfg: Config, *, folder: Path = Path(), only_search: bool = False
         checks.append(lambda: named_genotype(cfg, folder=folder))
     else:
         checks.append(lambda: check_warmup(build_method(cfg), cfg.search))
+        checks.append(lambda: _check_samples(cfg, folder=folder))
         checks.append(lambda: _check_pruning(build_method(cfg), build_space(cfg, folder=folder)))
     if not is_text and cfg.evaluate.benchmark_table is not None:
         checks.append(lambda: _check_table(benchmark_table(cfg, folder=folder), cfg, folder=folder))
@@ -109,6 +111,14 @@ def _check_ranks(cfg: Config) -> None:
             f"search.rank_samples must be 0 with space.name: {cfg.space.name}: the rank disorder is that of images' accuracies. "
             f"Got {cfg.search.rank_samples}."
         )
+
+
+def _check_samples(cfg: Config, *, folder: Path) -> None:
+    """Raise ``ValueError`` where more different architectures are to be drawn than the space holds."""
+    space, select = build_space(cfg, folder=folder), build_method(cfg).select
+    wanted = {"search.rank_samples": cfg.search.rank_samples, "method.samples": select.samples if isinstance(select, TrainedAlone) else 0}
+    for key, samples in wanted.items():
+        draw_distinct(space, samples, generator=torch.Generator().manual_seed(0), key=key)
 
 
 def _check_sequences(cfg: Config) -> None:

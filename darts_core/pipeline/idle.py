@@ -36,7 +36,7 @@ def without_effect(cfg: Config, *, folder: Path = Path()) -> list[str]:
 def _search(cfg: Config) -> list[str]:
     if cfg.derive.genotype != "search":
         return []
-    return [*_curvature(cfg), *_stops(cfg), *_halving(cfg)]
+    return [*_curvature(cfg), *_auxiliary(cfg), *_stops(cfg), *_halving(cfg)]
 
 
 def _text(cfg: TextConfig) -> Iterator[str]:
@@ -110,6 +110,12 @@ def _curvature(cfg: Config) -> Iterator[str]:
     for rule in method.stop:
         if isinstance(rule, CurvatureRise) and (why := rule.why_never(every, warmup_epochs=method.warmup_epochs, epochs=epochs)):
             yield f"method.name: {cfg.method.name} ends no search here: {why}"
+
+
+def _auxiliary(cfg: Config) -> Iterator[str]:
+    auxiliary = build_method(cfg).auxiliary_skip
+    if auxiliary is not None and auxiliary(0.0) == 0.0:
+        yield f"method.skip_weight: 0 leaves {cfg.method.name} nothing of its own: it searches as darts does. Set it above 0."
 
 
 def _stops(cfg: Config) -> Iterator[str]:

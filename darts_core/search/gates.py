@@ -47,12 +47,24 @@ def _two_strongest(weight_EO: Tensor) -> Active:
 
 
 class PairAdam(torch.optim.Adam):
-    """Adam, after which the alphas with a gradient are shifted so that the other operations keep their probabilities (section 3.2.1)."""
+    """Adam, after which the alphas with a gradient are shifted so that the other operations keep their probabilities (section 3.2.1).
+
+    ``decay`` is Adam's weight decay, but of the alphas with a gradient alone.
+    """
+
+    def __init__(self, alphas: Iterable[nn.Parameter], *, lr: float, betas: tuple[float, float], decay: float) -> None:
+        super().__init__([{"params": list(alphas), "decay": decay}], lr=lr, betas=betas)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take a step."""
-        held = [(p, p.grad != 0, p.detach().clone()) for group in self.param_groups for p in group["params"] if p.grad is not None]
+        held = []
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    moved = p.grad != 0
+                    held.append((p, moved, p.detach().clone()))
+                    p.grad = p.grad + group["decay"] * p * moved
         loss = super().step(closure)
         for p, moved, before in held:
             if p.ndim == 2:
@@ -66,5 +78,5 @@ def _log_sum(alpha_EO: Tensor, mask: Tensor) -> Tensor:
 
 
 def pair_adam(alphas: Iterable[nn.Parameter], lr: float, weight_decay: float) -> Optimizer:
-    """Return the optimiser with the published betas (0, 0.999): what has no gradient stands still, unless it decays."""
-    return PairAdam(alphas, lr=lr, betas=(0.0, 0.999), weight_decay=weight_decay)
+    """Return the optimiser with the published betas (0, 0.999): what has no gradient stands still."""
+    return PairAdam(alphas, lr=lr, betas=(0.0, 0.999), decay=weight_decay)

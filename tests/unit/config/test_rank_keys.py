@@ -10,8 +10,8 @@ from darts_core.config import ConfigError, from_mapping
 SPACE = {"name": "nasbench201"}
 
 
-def read(space=SPACE, **search):
-    sections = {"data": {"name": "digits"}, "space": space, "search": search}
+def read(space=SPACE, method=None, **search):
+    sections = {"data": {"name": "digits"}, "space": space, "search": search, "method": method or {"name": "darts"}}
     return from_mapping(sections, components=COMPONENTS, cross_check=lambda cfg: cross_check(cfg, only_search=True))
 
 
@@ -34,6 +34,26 @@ def read(space=SPACE, **search):
 def test_what_is_refused(search, message):
     with pytest.raises(ConfigError, match=re.escape(message)):
         read(**search)
+
+
+@pytest.mark.parametrize(
+    ("method", "search", "key"),
+    [
+        ({"name": "darts"}, {"rank_truth": 1}, "search.rank_samples"),
+        ({"name": "random_search", "shared_weights": False}, {}, "method.samples"),
+    ],
+)
+def test_no_more_architectures_than_the_space_has(method, search, key):
+    space = {"name": "nasbench201", "primitives": ["none", "nor_conv_3x3"]}  # two operations on six edges
+
+    def asking(samples):
+        return (
+            read(space, {**method, "samples": samples}) if key == "method.samples" else read(space, method, **search, rank_samples=samples)
+        )
+
+    assert asking(64)
+    with pytest.raises(ConfigError, match=re.escape(f"{key}: 65 different architectures expected in the space 'nasbench201'. Found 64.")):
+        asking(65)
 
 
 def test_what_is_taken():

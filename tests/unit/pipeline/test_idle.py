@@ -191,3 +191,11 @@ def test_random_cells_of_another_size_than_the_published_one_are_told_of(tmp_pat
     lines = without_effect(load_params(path))
     assert [line for line in lines if "another size than DARTS_RNN_V2's. Set it to 8." in line] == lines
     assert len(lines) == found
+
+
+@pytest.mark.parametrize(("weight", "found"), [("0.0", 1), ("0.5", 0)])
+def test_darts_minus_without_its_skip_connection_is_darts(tmp_path, weight, found):
+    path = tmp_path / "params.yaml"
+    path.write_text(f"data: {{name: digits}}\nmethod: {{name: darts_minus, skip_weight: {weight}}}\n")
+    lines = [line for line in without_effect(load_params(path)) if line.startswith("method.skip_weight: 0 leaves darts_minus nothing")]
+    assert len(lines) == found

@@ -70,6 +70,21 @@ def test_a_step_leaves_the_probabilities_of_the_others():
         assert not torch.allclose(after[edge, list(pair)], before[edge, list(pair)])
 
 
+def test_weight_decay_is_of_the_two_that_were_drawn():
+    given = torch.nn.Parameter(3.0 * alpha().detach().clone())
+    plain, decayed = (torch.nn.Parameter(given.detach().clone()) for _ in range(2))
+    optimizers = [pair_adam([p], 0.1, decay) for p, decay in ((plain, 0.0), (decayed, 10.0))]
+    weights = relaxation().sample(given)
+    (weights.op_EO * torch.randn_like(given)).sum().backward()
+    for p, optimizer in zip((plain, decayed), optimizers, strict=True):
+        p.grad = given.grad.clone()
+        optimizer.step()
+    for edge, pair in enumerate(weights.active):
+        others = [o for o in range(4) if o not in pair]
+        assert torch.equal(decayed[edge, others], given[edge, others])
+        assert not torch.allclose(decayed[edge, list(pair)], plain[edge, list(pair)])
+
+
 def test_the_supernet_s_gradient_of_a_gate_is_the_products_of_outputs():
     """By the difference that a little more of each of the two operations makes to the loss."""
     space = SPACES.build("nasbench201", {"init_channels": 2, "layers": 3})
