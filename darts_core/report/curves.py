@@ -74,7 +74,7 @@ def backs(history: pd.DataFrame) -> list[int]:
 def mark_backs(axes: Axes, epochs: Sequence[int]) -> None:
     """Draw a line at each epoch that went back; ``BACK_NOTE`` says what it is."""
     for epoch in epochs:
-        axes.axvline(epoch, color=palette.ORANGE, linewidth=1.0, linestyle=(0, (1, 1.5)), zorder=0.5)
+        axes.axvline(epoch, color=palette.ORANGE, linewidth=1.0, linestyle=(0, (1, 1.5)), zorder=1.5)
 
 
 def mark_phases(axes: Axes, starts: Sequence[int]) -> None:

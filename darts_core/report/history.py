@@ -24,6 +24,12 @@ PANELS = (
     ("lr", "learning rate", "learning rate"),
 )
 LARGEST_DRAWN = 1e30
+_TICKS = (  # where the highest value is less than so many times the lowest one: as many as there is room for
+    (3.0, (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0)),
+    (30.0, (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)),
+    (1e3, (1.0, 2.0, 5.0)),
+)
+_LARGEST_IN_FULL = 1e5
 SPLITS = (("train", palette.GREY), ("valid", palette.BLUE))
 STEPS = ("epoch", "architecture")
 
@@ -152,9 +158,15 @@ def _best_note(history: pd.DataFrame, step: str, chosen: int | None) -> str:
 def _logarithmic(axes: Axes) -> None:
     """A scale on which the first epochs and the last ones can be read."""
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
+    low, high = axes.get_ylim()
+    subs = next((subs for factor, subs in _TICKS if high < factor * low), (1.0,))
+    axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=9))
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _spelt(value)))
+
+
+def _spelt(value: float) -> str:
+    return f"{value:,g}" if value < _LARGEST_IN_FULL else f"{value:.0e}".replace("e+0", "e").replace("e+", "e")
 
 
 def _end_at_100(axes: Axes) -> None:

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -57,6 +58,20 @@ def test_an_epoch_that_went_back_is_marked(tmp_path, figures, is_readable):
     for axes in figures[0].axes:
         assert [line.get_xdata()[0] for line in axes.lines if [*line.get_ydata()] == [0, 1]] == [4, 8]
     assert any(text.endswith("; dotted: the loss was no number, back to the best epoch's weights") for text in is_readable())
+
+
+@pytest.mark.parametrize("first", [90.0, 300.0, 1_400.0, 8_000.0, 1e6, 1e12])
+def test_perplexities_of_any_range_can_be_read(first, tmp_path, figures, is_readable):
+    epoch = np.arange(1, 21)
+    ppl = 50.0 * (first / 50.0) ** np.exp(-(epoch - 1) / 5)
+    plot_history(pd.DataFrame({"epoch": epoch, "valid_ppl": ppl}), tmp_path / "curves.png", title="Retraining")
+    is_readable()
+    (axes,) = figures[0].axes
+    figures[0].canvas.draw()
+    boxes = [label.get_window_extent() for label in axes.get_yticklabels() if label.get_text()]
+    boxes = sorted((box for box in boxes if axes.bbox.y0 <= (box.y0 + box.y1) / 2 <= axes.bbox.y1), key=lambda box: box.y0)
+    assert len(boxes) >= 3
+    assert all(low.y1 <= high.y0 for low, high in itertools.pairwise(boxes))
 
 
 def test_a_search_of_one_phase_has_no_such_line(tmp_path, figures, is_readable):
