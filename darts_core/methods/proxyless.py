@@ -7,7 +7,7 @@ from typing import Any, Literal
 from darts_core.methods import METHODS
 from darts_core.search.bilevel import FirstOrder
 from darts_core.search.costs import ExpectedCost, NamedCosts
-from darts_core.search.gates import BinaryGates, pair_adam
+from darts_core.search.gates import BinaryGates, pair_adam, policy_adam
 from darts_core.search.method import Method
 from darts_core.search.ranges import at_least, in_range
 from darts_core.search.reinforce import Reinforce, Reward
@@ -50,7 +50,7 @@ def proxyless(
     return Method(
         relax=BinaryGates(),
         arch_gradient=Reinforce(**own) if arch_gradient == "reinforce" else FirstOrder(),
-        arch_optimizer=pair_adam,
+        arch_optimizer=policy_adam if arch_gradient == "reinforce" else pair_adam,
         warmup_epochs=at_least(0, "warmup_epochs", warmup_epochs),
         penalties=() if latency is None else (latency,),
     )

@@ -12,6 +12,8 @@ from torch.optim import Optimizer
 from darts_core.supernet.policy import Categorical
 from darts_core.supernet.sampled import Active, Weights, one_hot, strongest
 
+PUBLISHED_BETAS = (0.0, 0.999)
+
 
 class BinaryGates(Categorical):
     """Two operations an edge are drawn by their probabilities, without putting back, and one of the two is open (section 3.2.1).
@@ -78,5 +80,10 @@ def _log_sum(alpha_EO: Tensor, mask: Tensor) -> Tensor:
 
 
 def pair_adam(alphas: Iterable[nn.Parameter], lr: float, weight_decay: float) -> Optimizer:
-    """Return the optimiser with the published betas (0, 0.999): what has no gradient stands still."""
-    return PairAdam(alphas, lr=lr, betas=(0.0, 0.999), decay=weight_decay)
+    """Return the optimiser with the published betas: what has no gradient stands still."""
+    return PairAdam(alphas, lr=lr, betas=PUBLISHED_BETAS, decay=weight_decay)
+
+
+def policy_adam(alphas: Iterable[nn.Parameter], lr: float, weight_decay: float) -> Optimizer:
+    """Return Adam with the published betas, for REINFORCE: its gradient is of all operations, or none if the reward is as expected."""
+    return torch.optim.Adam(alphas, lr=lr, betas=PUBLISHED_BETAS, weight_decay=weight_decay)
