@@ -27,8 +27,8 @@ def random_search(
     Each batch trains one random architecture of the space, drawn as ``samples`` of them are after the last epoch, of which the best is
     taken by accuracy (of a text by loss) on ``score_batches`` (null: 8) validation batches with the shared weights and the batches' own
     statistics. Weights of what is not drawn stand still, but for one thing: where no edge offers ``none``, an edge that is not read
-    counts 0 times its skip connection, whose weights, where it halves, decay. The log's weights are the even chances of what an edge that
-    is read may have; the held-out loss of an epoch is that of all operations and edges, each by its chance.
+    counts 0 times its skip connection, whose weights, where it halves, go on by momentum and decay. The log has equal weights, for nothing
+    is preferred; the held-out loss of an epoch is that of all operations and edges together, each by its chance.
 
     Without ``shared_weights`` there is no supernet: ``samples`` different architectures, of the supernet's size, are trained one by one
     from scratch for ``train_epochs`` (null: search.epochs) on the images for the weights, and the best in its last epoch is taken:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from darts_core.supernet.offer import Offer
 from darts_core.supernet.policy import Joint, derivable, first_path, one_path, path_of, random_cell
-from darts_core.supernet.sampled import Weights
+from darts_core.supernet.sampled import Active, Weights
 from darts_core.supernet.shape import CellShape
 
 
@@ -33,7 +33,7 @@ class Uniform(Joint):
     def together(self) -> Mapping[str, Weights]:
         """Return the architecture of a forward pass; in evaluation mode every operation and every edge, as often as they are drawn."""
         if not self.training:
-            return {name: Weights(op_EO, self.offers[name].active, self._read()) for name, op_EO in self.marginals().items()}
+            return {name: self._chances(offer) for name, offer in self.offers.items()}
         return {name: self._path(offer) for name, offer in self.offers.items()}
 
     def _path(self, offer: Offer) -> Weights:
@@ -43,17 +43,17 @@ class Uniform(Joint):
         return path_of(random_cell(offer, self.shape, generator), offer=offer, shape=self.shape, like=self.place)
 
     def marginals(self) -> dict[str, Tensor]:
-        """Return op_EO of each cell type: how probable each operation is on an edge that is read, the same for all that may be derived."""
-        found = {}
-        for name, offer in self.offers.items():
-            op_EO = self.place.new_zeros(len(offer.ops), len(offer.primitives))
-            for edge, own in enumerate(derivable(offer, self.shape)):
-                op_EO[edge, list(own)] = 1.0 / len(own)
-            found[name] = op_EO
-        return found
+        """Return the same for all that an edge offers, op_EO of each cell type: no operation is preferred, and that is what is logged."""
+        return {name: self._even(offer, offer.ops) for name, offer in self.offers.items()}
 
-    def _read(self) -> Tensor:
-        """Return how probable it is that each edge is read."""
+    def _even(self, offer: Offer, ops: Active) -> Tensor:
+        op_EO = self.place.new_zeros(len(offer.ops), len(offer.primitives))
+        for row_O, own in zip(op_EO, ops):
+            row_O[list(own)] = 1.0 / len(own)
+        return op_EO
+
+    def _chances(self, offer: Offer) -> Weights:
+        """Return how probable it is that each edge is read, and that an edge that is has each operation."""
         kept = self.shape.kept_edges
         read = [1.0 if kept is None else min(1.0, kept / count) for count in self.shape.fan_in for _ in range(count)]
-        return self.place.new_tensor(read)
+        return Weights(self._even(offer, derivable(offer, self.shape)), offer.active, self.place.new_tensor(read))
