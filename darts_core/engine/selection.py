@@ -144,10 +144,10 @@ def selected(
         lr = cosine(epoch, epochs=epochs, lr=start, lr_min=min(start, cfg.lr_min))
         row = train_epoch(tuning(), place(train), valid, lr, is_still=method.is_still(cfg.epochs))
         require_finite(row["train_loss"], what=f"The loss of tuning epoch {epoch + 1}", advice="Lower search.lr.")
+        answers.note(tuning())
         LOG.info(
             "search: tuned for epoch %d of %d: train_loss %.4f, train_acc %.2f.", epoch + 1, epochs, row["train_loss"], row["train_acc"]
         )
-        answers.note(tuning())
 
     genotype, best = method.select(supernet, space, evaluate=evaluate, tune=tune, generator=torch.Generator().manual_seed(seed))
     where = "everything held out" if few is None else f"{len(few)} validation batch{'es' if len(few) > 1 else ''}"
