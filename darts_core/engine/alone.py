@@ -116,7 +116,7 @@ def _in_turn(rounds: Sequence[tuple[int, int]], history: Sequence[Mapping[str, f
 def _best(rows: Sequence[Mapping[str, float]], count: int, rank_by: str) -> list[int]:
     """Return the places of the best of a round, the best first; of equals the first. Raise ``TrainingError`` where there is none."""
     if all(row["diverged"] for row in rows):
-        raise TrainingError(f"The training of all {len(rows)} architectures diverged. Lower search.lr, or set search.grad_clip.")
+        raise TrainingError(f"The training of all {len(rows)} architectures diverged. Lower search.lr or change search.grad_clip.")
     return sorted(range(len(rows)), key=lambda place: _score(rows[place], rank_by), reverse=True)[:count]
 
 

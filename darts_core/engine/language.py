@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from darts_core.config import LanguageConfig
 from darts_core.data.windows import Window
 from darts_core.engine.averaging import Average
-from darts_core.engine.loop import DivergedError, Loader, Log, no_log
+from darts_core.engine.loop import DivergedError, Loader, Log, calmer, no_log
 from darts_core.engine.training import Row, State, Trained, train_epochs
 from darts_core.metrics import RunningMean, perplexity
 from darts_core.nets.language_model import LanguageModel, activation_penalty
@@ -112,8 +112,7 @@ class LanguageTrainer:
         self._roll_backs += 1
         if self._good is None or self._roll_backs > MAX_ROLL_BACKS:
             raise DivergedError(
-                f"The loss of epoch {epoch + 1} of {self.name} is not a number: it diverged. "
-                f"Lower {self.section}.lr, or {'lower' if self.cfg.grad_clip else 'set'} {self.section}.grad_clip."
+                f"The loss of epoch {epoch + 1} of {self.name} is not a number: it diverged. {calmer(self.section, self.cfg.grad_clip)}"
             )
         LOG.warning("%s %s: the loss of epoch %d is not a number; back to the best epoch's weights.", self.section, self.name, epoch + 1)
         random = self.network.noise.get_extra_state()

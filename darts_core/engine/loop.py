@@ -83,6 +83,11 @@ def require_finite(loss: float, *, what: str, advice: str) -> None:
         raise DivergedError(f"{what} is {loss}: the training diverged. {advice}")
 
 
+def calmer(section: str, grad_clip: float) -> str:
+    """Return what to change of a recipe whose loss was no number; ``section`` is that of ``params.yaml``."""
+    return f"Lower {section}.lr, or {'lower' if grad_clip else 'set'} {section}.grad_clip."
+
+
 class EpochCost:
     """Seconds, peak memory and the share of waiting for data of each epoch, while it is open: ``with EpochCost(device) as cost``."""
 

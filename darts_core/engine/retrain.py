@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from darts_core.config import RetrainConfig
-from darts_core.engine.loop import Batch, Loader, Log, assess, no_log, require_finite
+from darts_core.engine.loop import Batch, Loader, Log, assess, calmer, no_log, require_finite
 from darts_core.engine.schedule import cosine
 from darts_core.engine.training import Row, State, Trained, train_epochs
 from darts_core.metrics import RunningMean, top_k_accuracy
@@ -62,9 +62,7 @@ class Trainer:
             value, logits = self.step(images, labels)
             loss.update(value, len(labels))
             accuracy.update(top_k_accuracy(logits, labels), len(labels))
-        require_finite(
-            loss.value, what=f"The loss of epoch {epoch + 1}", advice=f"Lower {self.section}.lr, or set {self.section}.grad_clip."
-        )
+        require_finite(loss.value, what=f"The loss of epoch {epoch + 1}", advice=calmer(self.section, cfg.grad_clip))
         return {"train_loss": loss.value, "train_acc": accuracy.value, "lr": lr, "drop_path_prob": self.drop_path.prob}
 
     def assess(self, batches: Iterable[Batch]) -> Row:

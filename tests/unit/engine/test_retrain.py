@@ -182,8 +182,10 @@ def test_it_learns(images):
 
 def test_a_diverging_run_says_which_key_to_change(images, tmp_path):
     with Checkpoint("retrain", {}, root=tmp_path) as checkpoint:
-        with pytest.raises(TrainingError, match=r"The loss of epoch 1 is nan: the training diverged. Lower retrain.lr"):
-            run(images, lr=1e30, grad_clip=0.0, checkpoint=checkpoint)
+        for grad_clip, change in ((0.0, "set"), (5.0, "lower")):
+            message = rf"The loss of epoch 1 is nan: the training diverged\. Lower retrain\.lr, or {change} retrain\.grad_clip\."
+            with pytest.raises(TrainingError, match=message):
+                run(images, lr=1e30, grad_clip=grad_clip, checkpoint=checkpoint)
         assert checkpoint.load("searched") is None
 
 
