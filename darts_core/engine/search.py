@@ -32,7 +32,7 @@ from darts_core.engine.placing import advice
 from darts_core.engine.rank_disorder import RankProbe, require_probe
 from darts_core.engine.rollback import Clock, Rollback
 from darts_core.engine.search_result import SearchResult
-from darts_core.engine.selection import selected
+from darts_core.engine.selection import forget_answers, selected
 from darts_core.engine.watch import cell_metrics, collapse_warning, has_chosen, is_bare, ranking, selection_warning, stable_epochs
 from darts_core.genotype import Genotype
 from darts_core.runtime.checkpoint import Checkpoint
@@ -96,6 +96,8 @@ def search(
     if isinstance(data.train, Sized) and len(data.train) == 0:
         raise TrainingError("The training loader has no batch: fewer images than search.batch_size with drop_last?")
     state = None if checkpoint is None else checkpoint.load("search")
+    if checkpoint is not None and state is None:
+        forget_answers(checkpoint)
     course = Course(
         supernet=supernet,
         method=method,
@@ -215,8 +217,18 @@ def search(
             op_weights, selection = supernet.mixture(), None
         else:
             _set_temperature(supernet, method, len(history) - 1, cfg.epochs)  # a resumed search may have had no epoch
-            op_weights = selected(bilevel, course.space, train=data.train, valid=valid, held_out=data.held_out, place=placed)
+            op_weights, earlier_s = selected(
+                bilevel,
+                course.space,
+                train=data.train,
+                valid=valid,
+                held_out=data.held_out,
+                place=placed,
+                streams=data.streams(),
+                checkpoint=checkpoint,
+            )
             selection = cost.lap()
+            selection["epoch_s"] += earlier_s
     reporter.close()
     stopped = why_stop(method.stop, history) if len(history) < cfg.epochs else None
     if stopped is not None:

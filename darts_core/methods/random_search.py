@@ -24,10 +24,11 @@ def random_search(
 ) -> Method:
     """Random search (Li and Talwalkar, UAI 2019, arXiv:1902.07638), with shared weights or without: what a search must beat.
 
-    Each batch trains one operation an edge, drawn evenly. After the last epoch the best of ``samples`` random genotypes is taken, by
-    their accuracy (of a text their loss) on ``score_batches`` (null: 8) validation batches with the shared weights and the batches' own
-    statistics. The paper trains a random architecture at a time; here all edges draw, so that in a space that keeps two edges a node a
-    step computes more of them, and some ``none``: ours.
+    Each batch trains one random architecture of the space, drawn as ``samples`` of them are after the last epoch, of which the best is
+    taken by accuracy (of a text by loss) on ``score_batches`` (null: 8) validation batches with the shared weights and the batches' own
+    statistics. Weights of what is not drawn stand still, but for one thing: where no edge offers ``none``, an edge that is not read
+    counts 0 times its skip connection, whose weights, where it halves, go on by momentum and decay. The log has equal weights, for nothing
+    is preferred; the held-out loss of an epoch is that of all operations and edges together, each by its chance.
 
     Without ``shared_weights`` there is no supernet: ``samples`` different architectures, of the supernet's size, are trained one by one
     from scratch for ``train_epochs`` (null: search.epochs) on the images for the weights, and the best in its last epoch is taken:

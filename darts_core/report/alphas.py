@@ -135,7 +135,7 @@ def _sides(axes: Axes, edges: list[str], ops: list[str]) -> None:
 
 
 def _edge_names(edges: list[str]) -> list[str]:
-    """Name the states as the drawings do: ``0-3`` is what flows from c_{k-2} into node 1, in a cell of two inputs."""
+    """Name the states as the drawings do: ``0-3`` is what flows from c_{k-2} into node 3, in a cell of two inputs."""
     matches = [re.fullmatch(r"(\d+)-(\d+)", str(edge)) for edge in edges]
     inputs = min((int(match[2]) for match in matches if match is not None), default=2)  # the first node follows the inputs
     return [str(edge) if match is None else _edge_name(match, inputs) for edge, match in zip(edges, matches)]
@@ -143,4 +143,5 @@ def _edge_names(edges: list[str]) -> list[str]:
 
 def _edge_name(match: re.Match[str], inputs: int) -> str:
     src, dst = (state_name(int(state), inputs=inputs) for state in match.groups())
-    return f"${src}$ \u2192 {dst}" if "_" in src else f"{src} \u2192 {dst}"
+    symbol, gap, number = src.partition(" ")
+    return f"${symbol}$ {number} \u2192 {dst}" if gap else f"{src} \u2192 {dst}"

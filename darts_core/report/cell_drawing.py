@@ -22,6 +22,7 @@ OP_SIZE, STATE_SIZE, INPUT_SIZE, INDEX_SIZE, LEGEND_SIZE = 9.5, 11.0, 13.0, 9.0,
 INPUT_WIRES = ("#8d99a6", palette.INK)  # two tones, so that the wires of the inputs can be told apart where they cross
 NODE_WIRE, CONCAT_WIRE = "#4f5d6b", "#c3ccd4"
 ARROW = 0.09
+NUMBER_GAP = 0.06  # inches between an input's name and its number
 RECURRENT_NOTE = "; c is the hidden state, k counts the tokens; c is gated with token k on its way in, and leaves as the nodes' mean"
 CELL_TITLES = {"normal": "Normal cell", "reduce": "Reduction cell", "layers": "Layers"}
 
@@ -162,12 +163,18 @@ def _state(axes: Axes, state: int, box: Box, cell: Cell) -> None:
 
 
 def _indexed(axes: Axes, name: str, box: Box) -> None:
-    """Write ``c_{k-2}`` as a letter and its index, in plain text, which every viewer of the SVG has a font for."""
-    letter, _, index = name.replace("-", "\u2212").removesuffix("}").partition("_{")
-    width = style.text_width(letter, INPUT_SIZE)
-    left = box.x - (width + style.text_width(index, INDEX_SIZE)) / 2
-    axes.text(left, box.y, letter, fontsize=INPUT_SIZE, fontstyle="italic", ha="left", va="center_baseline", zorder=6)
-    axes.text(left + width, box.y + 0.05, index, fontsize=INDEX_SIZE, ha="left", va="center_baseline", zorder=6)
+    """Write ``c_{k-2} (0)`` as a letter, its index and a number, in plain text, which every viewer of the SVG has a font for."""
+    symbol, _, number = name.replace("-", "\u2212").partition(" ")
+    letter, _, index = symbol.removesuffix("}").partition("_{")
+    parts = [(letter, INPUT_SIZE, 0.0), (index, INDEX_SIZE, 0.05), *([(number, INDEX_SIZE, 0.0)] if number else [])]
+    widths = [style.text_width(text, size) for text, size, _ in parts]
+    if number:
+        widths[1] += NUMBER_GAP
+    left = box.x - sum(widths) / 2
+    for (text, size, down), width in zip(parts, widths):
+        slope = "italic" if text == letter else "normal"
+        axes.text(left, box.y + down, text, fontsize=size, fontstyle=slope, ha="left", va="center_baseline", zorder=6)
+        left += width
 
 
 def _families(cell: Cell) -> list[palette.Family]:

@@ -11,7 +11,7 @@ from darts_core.report.cell_layers import NODE, Layers, arrange, layer_of_states
 Point = tuple[float, float]
 
 LABEL_HEIGHT = 0.28
-INPUT_WIDTH, INPUT_HEIGHT = 0.62, 0.42
+INPUT_WIDTH, INPUT_HEIGHT = 0.88, 0.42
 OUTPUT_WIDTH, OUTPUT_HEIGHT, OUTPUT_PAD = 0.50, 0.62, 0.17  # PAD: from the outer wires to the box's ends
 MERGE = 0.34  # from an operation to its node
 CHANNEL, CHANNEL_SLOPE, CHANNEL_MOST = 0.55, 0.24, 1.5  # width of the gap between layers, by its steepest wire

@@ -15,19 +15,18 @@ CONCAT = "concat"
 
 
 def state_name(state: int, *, inputs: int = 2) -> str:
-    """Return the name of a state: ``c_{k-2}`` and ``c_{k-1}`` for two inputs, then the nodes from ``0`` on.
+    """Return the name of a state: its number, as genotypes, ``space.edges`` and the tables have it; inputs have their usual name, too.
 
-    A single input is ``c_{k-1}``, and the nodes follow from ``1`` on, as NAS-Bench-201 numbers them.
+    Of two they are ``c_{k-2} (0)`` and ``c_{k-1} (1)``, and the nodes follow from ``2`` on; a single one is ``c_{k-1} (0)``.
     """
-    if state < inputs:
-        return ("c_{k-2}", "c_{k-1}")[state - inputs]
-    return str(state - 2 if inputs == 2 else state)
+    return f"{('c_{k-2}', 'c_{k-1}')[state - inputs]} ({state})" if state < inputs else str(state)
 
 
 def to_networkx(cell: Cell) -> networkx.MultiDiGraph[str]:
     """Return the cell as a directed graph that may hold two operations between one pair of nodes.
 
-    Nodes: ``c_{k-2}``, ``c_{k-1}``, ``0`` ... ``n-1``, ``c_{k}`` (all strings), with the attribute ``role`` (input, node, output).
+    Nodes: ``c_{k-2} (0)``, ``c_{k-1} (1)``, ``2`` ... ``n+1`` (:func:`state_name`), ``c_{k}``, with the attribute ``role`` (input, node,
+    output).
     Edges: attribute ``op``, the operation, or ``concat`` on the way to the output.
     """
     import networkx

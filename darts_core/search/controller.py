@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from darts_core.supernet.offer import Offer
-from darts_core.supernet.policy import Drawn, Joint, one_path
+from darts_core.supernet.policy import Drawn, Joint, derivable, first_path, one_path
 from darts_core.supernet.sampled import Weights
 from darts_core.supernet.shape import CellShape
 
@@ -147,8 +147,7 @@ class Controller(Joint):
     def _barred(self, cell_type: str) -> Tensor:
         """Return which operations may not be derived on each edge, (E, O)."""
         offer = self.offers[cell_type]
-        usable = set(self.shape.choosable(offer.primitives))
-        barred = [[o not in own or o not in usable for o in range(len(offer.primitives))] for own in offer.ops]
+        barred = [[o not in own for o in range(len(offer.primitives))] for own in derivable(offer, self.shape)]
         return torch.tensor(barred, device=self.start.device)
 
     def _sources(self, run: Rollout, known_SKH: Tensor) -> list[Tensor]:
@@ -195,12 +194,7 @@ class Controller(Joint):
 
     def _path(self, run: Rollout, cell_type: str) -> Weights:
         offer = self.offers[cell_type]
-        if self.start.is_meta:  # nothing is known of it: each node reads its first states, by the last operation
-            most = self.shape.kept_edges
-            first = [most is None or k < most for read in self.shape.incoming for k in range(len(read))]
-            chosen = {ends: own[-1] for ends, own, is_read in zip(self.shape.sources, offer.ops, first) if is_read}
-        else:
-            chosen = run.chosen(cell_type)
+        chosen = first_path(offer, self.shape) if self.start.is_meta else run.chosen(cell_type)
         return one_path(chosen, offer=offer, shape=self.shape, like=self.start)
 
     @torch.no_grad()

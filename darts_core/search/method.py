@@ -35,8 +35,8 @@ ArchOptimizer = Callable[[Iterable[nn.Parameter], float, float], Optimizer]
 
 
 def adam(alphas: Iterable[nn.Parameter], lr: float, weight_decay: float, *, betas: tuple[float, float] = (0.5, 0.999)) -> Optimizer:
-    """Return Adam with the reference's betas, which are those of images unless others are given."""
-    return torch.optim.Adam(alphas, lr=lr, betas=betas, weight_decay=weight_decay)
+    """Return Adam with the reference's betas, which are those of images unless others are given; there may be no alphas."""
+    return torch.optim.Adam([{"params": list(alphas)}], lr=lr, betas=betas, weight_decay=weight_decay)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from darts_core.genotype import LAYERS, Cell, Edge, Genotype, GenotypeError, published, published_names
+from darts_core.genotype import LAYERS, Cell, Genotype, GenotypeError, published, published_names
 from darts_core.nets.network import Network
 from darts_core.nets.skeleton import CellName, DartsFrame, Frame, Stem
 from darts_core.ops import OPS
@@ -19,6 +19,7 @@ from darts_core.registry import Registry, suggest
 from darts_core.supernet.image import ImageSupernet
 from darts_core.supernet.mixed import MixedOp
 from darts_core.supernet.offer import EdgePrimitives, Offer, offers
+from darts_core.supernet.policy import derivable, random_cell
 from darts_core.supernet.shape import CellShape
 from darts_core.supernet.supernet import EdgeRelaxation, Relaxation, Supernet
 
@@ -122,24 +123,12 @@ class Space:
 
         ``none`` is drawn where it may be derived.
         """
-        cells = {cell_type: self._random_cell(generator, offer) for cell_type, offer in self.offers().items()}
+        cells = {cell_type: random_cell(offer, self.shape, generator) for cell_type, offer in self.offers().items()}
         return Genotype.of(cells, space=self.name, rule="random")
-
-    def _choosable(self, offer: Offer) -> list[list[str]]:
-        """Return the names of the operations that may be derived on each edge."""
-        return [[own[o] for o in self.shape.choosable(own)] for own in offer.names]
-
-    def _random_cell(self, generator: torch.Generator, offer: Offer) -> Cell:
-        nodes, rows = [], iter(self._choosable(offer))
-        for read in self.shape.incoming:
-            ops = list(islice(rows, len(read)))
-            srcs = torch.randperm(len(read), generator=generator)[: self.shape.kept_edges].sort().values.tolist()
-            nodes.append(tuple(Edge(ops[k][int(torch.randint(len(ops[k]), (), generator=generator))], read[k]) for k in srcs))
-        return Cell(tuple(nodes), self.shape.concat, self.shape.inputs)
 
     def num_cells(self) -> int:
         """Return how many cells of one type can be derived, that of the first type: the product over nodes of sources and operations."""
-        rows, found = iter(self._choosable(next(iter(self.offers().values())))), 1
+        rows, found = iter(derivable(next(iter(self.offers().values())), self.shape)), 1
         for count in self.shape.fan_in:
             ops = [len(own) for own in islice(rows, count)]
             kept = count if self.shape.kept_edges is None else min(count, self.shape.kept_edges)

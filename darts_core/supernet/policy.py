@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
 
-from darts_core.genotype import Cell
+from darts_core.genotype import Cell, Edge
 from darts_core.supernet.offer import Offer
 from darts_core.supernet.sampled import Active, Sampled, Weights, one_hot, strongest
 from darts_core.supernet.shape import CellShape
@@ -35,6 +36,30 @@ def path_of(cell: Cell, *, offer: Offer, shape: CellShape, like: Tensor) -> Weig
     """Return :func:`one_path` of what a genotype's cell has on its edges."""
     chosen = {(edge.src, dst): offer.primitives.index(edge.op) for dst, edge in cell.edges}
     return one_path(chosen, offer=offer, shape=shape, like=like)
+
+
+def derivable(offer: Offer, shape: CellShape) -> Active:
+    """Return for each edge the numbers of the operations that may be derived."""
+    usable = set(shape.choosable(offer.primitives))
+    return tuple(tuple(o for o in own if o in usable) for own in offer.ops)
+
+
+def random_cell(offer: Offer, shape: CellShape, generator: torch.Generator) -> Cell:
+    """Draw a cell: for each node uniform distinct earlier states, as many as are derived, on each a uniform derivable operation."""
+    nodes, rows = [], iter(derivable(offer, shape))
+    for read in shape.incoming:
+        ops = list(islice(rows, len(read)))
+        srcs = torch.randperm(len(read), generator=generator)[: shape.kept_edges].sort().values.tolist()
+        drawn = [(ops[k][int(torch.randint(len(ops[k]), (), generator=generator))], read[k]) for k in srcs]
+        nodes.append(tuple(Edge(offer.primitives[o], src) for o, src in drawn))
+    return Cell(tuple(nodes), shape.concat, shape.inputs)
+
+
+def first_path(offer: Offer, shape: CellShape) -> dict[tuple[int, int], int]:
+    """Return what stands for a drawn cell on the meta device, for :func:`one_path`: first states, read by last operations."""
+    most = shape.kept_edges
+    first = [most is None or k < most for read in shape.incoming for k in range(len(read))]
+    return {ends: own[-1] for ends, own, is_read in zip(shape.sources, offer.ops, first) if is_read}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +110,7 @@ class Categorical(Policy):
 
 
 class Joint(Policy):
-    """A policy with parameters of its own in the place of alphas, which draws the cell types one after the other."""
+    """A policy with parameters of its own, or none, in the place of alphas, which draws the cell types one after the other."""
 
     def fitted(self, offers: Mapping[str, Offer], shape: CellShape, *, generator: torch.Generator) -> Joint:
         """Return a policy for cells of one ``shape``, whose edges have these ``offers``.

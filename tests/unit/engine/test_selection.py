@@ -52,6 +52,81 @@ def test_interrupted_before_or_while_it_selects_it_ends_alike(images, name, opti
     assert all(set(weights.flatten().tolist()) == {0.0, 1.0} for weights in whole.op_weights.values())
 
 
+@pytest.fixture
+def computed(monkeypatch):
+    """What a selection computes, in order; ``killed_after`` is how much of it there is before it is killed."""
+
+    class Computed(list):
+        killed_after = None
+
+    done = Computed()
+
+    def noting(name, compute):
+        def note(*args, **options):
+            if len(done) == done.killed_after:
+                raise Interrupted
+            result = compute(*args, **options)
+            done.append(name)
+            return result
+
+        return note
+
+    for name in ("mean_quality", "train_epoch"):
+        monkeypatch.setattr(selection, name, noting(name, getattr(selection, name)))
+    return done
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("darts_pt", {"tune_epochs": 1}),
+        ("darts_pt", {"tune_epochs": 2, "fixed_alpha": True, "score_batches": 2}),
+        ("gdas", {"selection": "perturbation", "tune_epochs": 1}),
+        ("smooth_darts", {"selection": "perturbation", "tune_epochs": 1}),
+        ("enas", {"hidden_units": 6, "samples": 8, "score_batches": 2}),
+        ("random_search", {"samples": 8, "score_batches": 2}),
+    ],
+    ids=["darts_pt", "fixed", "gdas", "smooth_darts", "enas", "random_search"],
+)
+def test_killed_in_the_midst_of_it_and_again_nothing_is_computed_twice(images, name, options, computed, tmp_path):
+    method = METHODS.build(name, options)
+    whole = run(images, method=method, epochs=1)
+    parts = list(computed)
+    assert len(parts) > 4
+    tunings = [number + 1 for number, part in enumerate(parts) if part == "train_epoch"]
+    computed.clear()
+    with Checkpoint("search", {}, root=tmp_path) as checkpoint:
+        for number in sorted({1, 2, len(parts) // 2, len(parts) - 1, *tunings[:1], *tunings[-1:]}):
+            computed.killed_after = number
+            with pytest.raises(Interrupted):
+                run(images, method=method, epochs=1, checkpoint=checkpoint)
+            assert computed == parts[:number]
+        computed.killed_after = None
+        assert_same(run(images, method=method, epochs=1, checkpoint=checkpoint), whole)
+        assert computed == parts
+        run(images, method=method, epochs=1, checkpoint=checkpoint)
+        assert computed == parts, "killed after it ended, before its outputs were written"
+
+
+def test_the_seconds_of_what_was_killed_count_and_a_new_search_selects_anew(images, computed, tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(selection.time, "perf_counter", lambda: clock[0])
+    quality = selection.mean_quality
+    monkeypatch.setattr(selection, "mean_quality", lambda *args: clock.__setitem__(0, clock[0] + 10.0) or quality(*args))
+    method = METHODS.build("random_search", {"samples": 8, "score_batches": 2})
+    with Checkpoint("search", {}, root=tmp_path) as checkpoint:
+        computed.killed_after = 2
+        with pytest.raises(Interrupted):
+            run(images, method=method, epochs=1, checkpoint=checkpoint)
+        computed.killed_after, before = None, clock[0]
+        seconds = run(images, method=method, epochs=1, checkpoint=checkpoint).selection["epoch_s"]
+        assert seconds == pytest.approx(20.0 + clock[0] - before)
+        done = len(computed)
+        checkpoint.discard("search")
+        run(images, method=method, epochs=1, checkpoint=checkpoint)
+        assert len(computed) == 2 * done
+
+
 def test_alpha_moves_while_it_tunes_unless_it_is_fixed(images):
     for fixed in (True, False):
         result = run(images, method=METHODS.build("darts_pt", {"tune_epochs": 1, "fixed_alpha": fixed}), epochs=1)

@@ -81,7 +81,7 @@ def test_the_heatmap_shows_the_weights_of_its_epoch(tmp_path, is_readable):
     plot_heatmap(table(), "normal", 2, tmp_path / "heatmap.png")
     texts = is_readable()
     assert [text for text in texts if text.startswith("0.")] == [f"{(2 + e + o) / 100:.3f}" for e in range(14) for o in range(8)]
-    assert {"$c_{k-2}$ \u2192 0", "$c_{k-1}$ \u2192 3", "1 \u2192 2"} <= set(texts)
+    assert {"$c_{k-2}$ (0) \u2192 2", "$c_{k-1}$ (1) \u2192 5", "3 \u2192 4"} <= set(texts)
     assert "after epoch 2; bold: the strongest of an edge" in texts
 
 

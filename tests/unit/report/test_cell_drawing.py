@@ -28,7 +28,8 @@ def test_the_svg_says_each_operation_once_an_edge(name, cell_type, tmp_path, is_
     written = Counter(texts(svg))
     ops = Counter(edge.op for _, edge in genotype.cell(cell_type).edges)
     assert {op: written[op] for op in ops} == dict(ops)
-    assert [written[str(node)] for node in range(len(genotype.cell(cell_type).nodes))] == [1] * len(genotype.cell(cell_type).nodes)
+    states = ["(0)", "(1)", *map(str, range(2, 2 + len(genotype.cell(cell_type).nodes)))]
+    assert [written[state] for state in states] == [1] * len(states)
     assert written["c"] == 3
     assert [path.name for path in (svg, png, dot)] == [f"cell_{cell_type}.{suffix}" for suffix in ("svg", "png", "dot")]
     assert dot.read_text(encoding="utf-8").startswith("digraph")
