@@ -37,17 +37,16 @@ def with_parts(
     ``selection`` chooses the architecture after the last epoch, ``perturbation`` as in DARTS-PT (arXiv:2108.04392), with ``tune_epochs``
     epochs (null: 5) between two decisions. Operations that weigh less than ``prune_below`` after an epoch are not computed any more.
     """
-    parts: dict[str, Any] = {}
-    given = {
-        "arch_gradient": arch_gradient,
-        "warmup_epochs": warmup_epochs,
-        "stable_epochs": stable_epochs,
-        "prune_below": prune_below,
-    }
-    if isinstance(method.arch_gradient, Still) and any(value is not None for value in given.values()):
-        named = ", ".join(f"method.{name}" for name, value in given.items() if value is not None)
-        raise ValueError(f"{named}: leave it out or set it to null, for this method never moves alpha.")
     _check_supernet(method, channel_proportion=channel_proportion, edge_weights=edge_weights)
+    parts: dict[str, Any] = {}
+    _check_moves(
+        method,
+        arch_gradient=arch_gradient,
+        edge_weights=edge_weights or None,
+        warmup_epochs=warmup_epochs,
+        stable_epochs=stable_epochs,
+        prune_below=prune_below,
+    )
     if arch_gradient is not None:
         parts["arch_gradient"] = _gradient(method, arch_gradient)
     if channel_proportion is not None:
@@ -79,6 +78,12 @@ def _gradient(method: Method, name: str) -> ArchGradient:
             f"Got '{name}'."
         )
     return ARCH_GRADIENTS.build(name)
+
+
+def _check_moves(method: Method, **given: str | float | None) -> None:
+    named = [f"method.{key}" for key, value in given.items() if value is not None]
+    if named and isinstance(method.arch_gradient, Still):
+        raise ValueError(f"{', '.join(named)}: leave it out or set it to null, for this method never moves alpha.")
 
 
 def _check_supernet(method: Method, **given: int | bool | None) -> None:

@@ -7,7 +7,6 @@ import torch
 
 from darts_core.config import SearchConfig
 from darts_core.data.windows import Windows
-from darts_core.engine import selection
 from darts_core.engine.search import SearchData, search
 from darts_core.methods import METHODS
 from darts_core.ops.native import library as kernels
@@ -88,35 +87,21 @@ def test_an_interrupted_search_ends_like_an_uninterrupted_one(case, backend, tmp
 
 
 @pytest.mark.parametrize("options", [{"score_batches": 2}, {}])
-def test_killed_in_a_selection_that_tunes_nothing_is_computed_twice(options, tmp_path, monkeypatch):
+def test_killed_in_a_selection_that_tunes_nothing_is_computed_twice(options, computed, tmp_path, monkeypatch):
     """A pass over a window leaves its last state with the text: an evaluation must not move what training goes on from."""
     monkeypatch.setitem(CASES, "darts_pt", {"tune_epochs": 1, **options})
-    done, limit = [], [None]
-
-    def noting(name, compute):
-        def note(*args, **given):
-            if len(done) == limit[0]:
-                raise Interrupted
-            result = compute(*args, **given)
-            done.append(name)
-            return result
-
-        return note
-
-    for name in ("mean_quality", "train_epoch"):
-        monkeypatch.setattr(selection, name, noting(name, getattr(selection, name)))
-    whole, parts = run("darts_pt"), list(done)
-    done.clear()
+    whole, parts = run("darts_pt"), list(computed)
+    computed.clear()
     tuned = parts.index("train_epoch")
     with Checkpoint("search", {}, root=tmp_path) as checkpoint:
         for number in (1, tuned, tuned + 1, tuned + 2, len(parts) - 1):
-            limit[0] = number
-            with pytest.raises(Interrupted):
+            computed.killed_after = number
+            with pytest.raises(computed.Killed):
                 run("darts_pt", checkpoint=checkpoint)
-            assert done == parts[:number]
-        limit[0] = None
+            assert computed == parts[:number]
+        computed.killed_after = None
         resumed = run("darts_pt", checkpoint=checkpoint)
-    assert done == parts
+    assert computed == parts
     assert resumed.genotype == whole.genotype
     assert all(torch.equal(value, resumed.supernet_state[key]) for key, value in whole.supernet_state.items())
 

@@ -52,30 +52,6 @@ def test_interrupted_before_or_while_it_selects_it_ends_alike(images, name, opti
     assert all(set(weights.flatten().tolist()) == {0.0, 1.0} for weights in whole.op_weights.values())
 
 
-@pytest.fixture
-def computed(monkeypatch):
-    """What a selection computes, in order; ``killed_after`` is how much of it there is before it is killed."""
-
-    class Computed(list):
-        killed_after = None
-
-    done = Computed()
-
-    def noting(name, compute):
-        def note(*args, **options):
-            if len(done) == done.killed_after:
-                raise Interrupted
-            result = compute(*args, **options)
-            done.append(name)
-            return result
-
-        return note
-
-    for name in ("mean_quality", "train_epoch"):
-        monkeypatch.setattr(selection, name, noting(name, getattr(selection, name)))
-    return done
-
-
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -98,7 +74,7 @@ def test_killed_in_the_midst_of_it_and_again_nothing_is_computed_twice(images, n
     with Checkpoint("search", {}, root=tmp_path) as checkpoint:
         for number in sorted({1, 2, len(parts) // 2, len(parts) - 1, *tunings[:1], *tunings[-1:]}):
             computed.killed_after = number
-            with pytest.raises(Interrupted):
+            with pytest.raises(computed.Killed):
                 run(images, method=method, epochs=1, checkpoint=checkpoint)
             assert computed == parts[:number]
         computed.killed_after = None
@@ -116,7 +92,7 @@ def test_the_seconds_of_what_was_killed_count_and_a_new_search_selects_anew(imag
     method = METHODS.build("random_search", {"samples": 8, "score_batches": 2})
     with Checkpoint("search", {}, root=tmp_path) as checkpoint:
         computed.killed_after = 2
-        with pytest.raises(Interrupted):
+        with pytest.raises(computed.Killed):
             run(images, method=method, epochs=1, checkpoint=checkpoint)
         computed.killed_after, before = None, clock[0]
         seconds = run(images, method=method, epochs=1, checkpoint=checkpoint).selection["epoch_s"]

@@ -107,6 +107,7 @@ def test_darts_plus_has_a_limit():
             {"arch_gradient": "reinforce", "baseline_decay": 1.0},
             r"method\.baseline_decay must be at least 0 and below 1\. Got 1",
         ),
+        ("random_search", {"edge_weights": True}, r"method\.edge_weights: leave it out .*never moves alpha"),
         ("proxyless", {"arch_gradient": "reinforce", "edge_weights": True}, r"method\.edge_weights must be false or null with REINFORCE"),
         ("p_darts", {"arch_grad_clip": 0.0}, r"method\.arch_grad_clip must be above 0\. Got 0\."),
         ("enas", {"skip_weight": -1.0}, r"method\.skip_weight must be at least 0\. Got -1\."),
