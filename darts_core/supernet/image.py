@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from darts_core.genotype import CELL_TYPES
 from darts_core.metrics import count_macs
 from darts_core.nets.skeleton import CellPlan, DartsFrame, Frame, Stem, pooled
+from darts_core.runtime.allocator import return_freed_memory
 from darts_core.supernet.cell import SearchCell
 from darts_core.supernet.mixed import MixedOp
 from darts_core.supernet.offer import EdgePrimitives
@@ -118,6 +119,8 @@ class ImageSupernet(Supernet):
             )
             inputs = (states, *given[cell_type])
             states = [*states[1:], recomputed([cell], compute, *inputs) if is_forgotten else compute(*inputs)]
+            if forgetful is not None:
+                _tidy_ahead_of_larger_maps(states)
         return self.classifier(pooled(self.head(states[-1])))
 
     @contextmanager
@@ -147,3 +150,13 @@ class ImageSupernet(Supernet):
             return list(states)
         entered = {id(s): self.backend.enter(s) for s in states}
         return [entered[id(s)] for s in states]
+
+
+def _tidy_ahead_of_larger_maps(states: Sequence[Tensor]) -> None:
+    """Let the backward pass give freed memory back where, with the last of ``states``, it comes to larger maps, on the CPU.
+
+    What smaller maps have left is of no use to larger ones: the resident set would grow to the end of the pass.
+    """
+    before, after = states[-2:]
+    if after.requires_grad and after.device.type == "cpu" and after.shape[-1] < before.shape[-1]:
+        after.register_hook(lambda _: return_freed_memory())
