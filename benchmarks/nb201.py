@@ -34,6 +34,8 @@ from darts_core.report.search import draw_search, save_tables
 from darts_core.runtime.session import start
 
 SETTINGS = Path(__file__).with_suffix(".yaml")
+DECISIVE = {"seed", "space", "method", "search", "data", "augment"}
+"""The sections of params.yaml that a run's outcome hangs on."""
 
 
 def configuration(settings: dict[str, Any], label: str, seed: int, args: argparse.Namespace) -> Config:
@@ -45,8 +47,10 @@ def configuration(settings: dict[str, Any], label: str, seed: int, args: argpars
     for name, section in settings["methods"][label].items():
         sections[name] = {**sections.get(name, {}), **section}
     for item in args.set:
-        key, _, value = item.partition("=")
-        section, _, name = key.partition(".")
+        key, equals, value = item.partition("=")
+        section, dot, name = key.partition(".")
+        if not equals or not dot:
+            raise ValueError(f"--set: SECTION.KEY=VALUE expected, such as search.epochs=5. Got {item}.")
         sections.setdefault(section, {})[name] = yaml.safe_load(value)
     sections["data"]["root"] = str(args.data.resolve())
     return from_mapping({"seed": seed, **sections}, components=COMPONENTS, cross_check=partial(cross_check, only_search=True))
@@ -93,9 +97,8 @@ def outcome(label: str, seed: int, settings: dict[str, Any], args: argparse.Name
     """Return the outcome of a run: of the file in which an equal one left it, or of a search now."""
     cfg = configuration(settings, label, seed, args)
     path = args.out / f"{label}_{seed}.json"
-    chosen = cfg.model_dump(mode="json", include={"seed", "space", "method", "search"}, exclude_defaults=True) | {
-        "data": dict(cfg.data.options, root="")
-    }
+    chosen = cfg.model_dump(mode="json", include=DECISIVE, exclude_defaults=True)
+    chosen["data"]["root"] = ""
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if found.get("settings") != chosen:
         found = {"settings": chosen, **measured(cfg, prepared(cfg, args.cache), table, args.out / f"{label}_{seed}")}
@@ -120,6 +123,9 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path(".cache/nb201"), help="where the prepared images are kept")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for option, values in (("--seeds", args.seeds), ("--methods", args.methods or ())):
+        if len({*values}) < len(values):
+            parser.error(f"{option}: each once expected, for a run counted twice narrows the interval. Got {', '.join(map(str, values))}.")
     settings = yaml.safe_load(args.settings.read_text(encoding="utf-8"))
     table = BenchmarkTable.load(args.table, key="--table")
     wanted = args.methods or list(settings["methods"])

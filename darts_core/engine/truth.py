@@ -42,12 +42,15 @@ class BenchmarkTable:
                 rows = csv.DictReader(file)
                 if missing := [column for column in COLUMNS if column not in (rows.fieldnames or ())]:
                     raise ValueError(f"{where}: the columns {', '.join(COLUMNS)} expected. Missing: {', '.join(missing)}.")
+                if doubled := [column for column in COLUMNS if (rows.fieldnames or ()).count(column) > 1]:
+                    raise ValueError(f"{where}: each column once expected. Got {', '.join(doubled)} more than once.")
                 for row in rows:
+                    architecture = _architecture(row, where, rows)
                     found = (_accuracy(row, "val_accuracy", where, rows), _accuracy(row, "test_accuracy", where, rows))
-                    if accuracies.setdefault(row["arch"], found) != found:
+                    if accuracies.setdefault(architecture, found) != found:
                         raise ValueError(
-                            f"{where}:{rows.line_num}: one row for each architecture expected. {row['arch']} is there a second time, with "
-                            f"{found} in place of {accuracies[row['arch']]}. Keep one, or the mean."
+                            f"{where}:{rows.line_num}: one row for each architecture expected. {architecture} is there a second time, with "
+                            f"{found} in place of {accuracies[architecture]}. Keep one, or the mean."
                         )
         except OSError as error:
             raise ValueError(f"{where}: cannot be read ({error.strerror}). Expected a CSV file, or null.") from None
@@ -69,6 +72,15 @@ class BenchmarkTable:
         valid, test = self._accuracies[architecture]
         below = bisect_left(self._sorted, test)
         return Truth(valid_acc=valid, test_acc=test, percentile=100.0 * below / len(self._sorted))
+
+
+def _architecture(row: Mapping[str, str | None], where: str, rows: csv.DictReader[str]) -> str:
+    if None in row or None in row.values():
+        expected = f"{len(rows.fieldnames or ())} cells expected, one for each column"
+        raise ValueError(f"{where}:{rows.line_num}: {expected}. Got {'more' if None in row else 'fewer'}.")
+    if not (architecture := (row["arch"] or "").strip()):
+        raise ValueError(f"{where}:{rows.line_num}: arch must be an architecture. Got {row['arch']!r}.")
+    return architecture
 
 
 def _accuracy(row: Mapping[str, str | None], column: str, where: str, rows: csv.DictReader[str]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -110,4 +111,4 @@ def best(genotypes: Sequence[Genotype], supernet: Supernet, evaluate: Evaluate) 
         if genotype not in scores:
             with supernet.only(genotype):
                 scores[genotype] = evaluate()
-    return max(scores.items(), key=lambda pair: pair[1])
+    return max(scores.items(), key=lambda pair: -math.inf if math.isnan(pair[1]) else pair[1])

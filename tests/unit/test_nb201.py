@@ -12,6 +12,7 @@ from darts_core.config import Config
 from darts_core.engine.truth import BenchmarkTable
 
 SETTINGS = yaml.safe_load(nb201.SETTINGS.read_text())
+TABLE_OF_MANY = BenchmarkTable({f"|none~{n}|": (80.0, 81.0) for n in range(9)}, source="table")
 TABLE = BenchmarkTable({"|none~1|": (80.0, 81.0), "|none~2|": (80.0, 82.0)}, source="table")
 
 
@@ -43,6 +44,18 @@ def test_the_command_line_comes_last_and_a_fault_is_named(args):
     assert (cfg.search.epochs, cfg.method.options["warmup_epochs"]) == (4, 1)
     with pytest.raises(ValueError, match=r"--methods: 'pcdarts' is not in .*nb201\.yaml\. Known: "):
         nb201.configuration(SETTINGS, "pcdarts", 0, args)
+    for fault in ("augment", "epochs=4"):
+        args.set = [fault]
+        with pytest.raises(ValueError, match=f"--set: SECTION.KEY=VALUE expected, such as search.epochs=5. Got {fault}"):
+            nb201.configuration(SETTINGS, "pc_darts", 0, args)
+
+
+@pytest.mark.parametrize(("option", "values"), [("--seeds", ["0", "1", "0"]), ("--methods", ["gdas", "gdas"])])
+def test_a_run_is_not_counted_twice(option, values, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["nb201", "--data", "x", "--table", "y", option, *values])
+    with pytest.raises(SystemExit):
+        nb201.main()
+    assert f"{option}: each once expected" in capsys.readouterr().err
 
 
 def test_a_finished_run_is_not_repeated(args, monkeypatch):
@@ -57,6 +70,13 @@ def test_a_finished_run_is_not_repeated(args, monkeypatch):
     first = nb201.outcome("gdas", 1, SETTINGS, args, TABLE)
     assert (first.method, first.seed, first.accuracy, first.seconds) == ("gdas", 1, 81.0, 3.0)
     assert nb201.outcome("gdas", 1, SETTINGS, args, TABLE) == first
+    for change in ("augment.flip=false", "data.valid_fraction=0.1", "data.split_seed=4"):
+        changed = argparse.Namespace(**{**vars(args), "set": [change], "out": args.out / change})
+        (args.out / change).mkdir()
+        (args.out / change / "gdas_1.json").write_bytes((args.out / "gdas_1.json").read_bytes())
+        nb201.outcome("gdas", 1, SETTINGS, changed, TABLE_OF_MANY)
+    assert len(ran) == 4
+    del ran[1:]
     args.data = Path("elsewhere")  # where the images lie changes nothing
     assert nb201.outcome("gdas", 1, SETTINGS, args, TABLE) == first
     args.set = ["search.epochs=20"]

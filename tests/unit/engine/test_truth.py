@@ -41,13 +41,21 @@ def test_accuracies_and_the_share_that_is_worse(tmp_path):
         (f"{HEADER}0,{ONE},101.0,1.0\n", "table.csv:2: val_accuracy must be an accuracy in percent. Got '101.0'."),
         (f"{HEADER}0,{ONE},10,11\n1,{ONE},10,12\n", "table.csv:3: one row for each architecture expected. |none~0| is there a second time"),
         (f"{HEADER}0,{ONE},0.91,0.90\n1,{TWO},0.5,0.94\n", "accuracies in percent expected. Got at most 0.94: these are shares."),
-        (f"{HEADER}0,{ONE},1.0\n", "table.csv:2: test_accuracy must be an accuracy in percent. Got None."),
+        (f"{HEADER}0,{ONE},1.0\n", "table.csv:2: 4 cells expected, one for each column. Got fewer."),
+        (f"{HEADER}0,{ONE},1.0,2.0,3.0\n", "table.csv:2: 4 cells expected, one for each column. Got more."),
+        ("val_accuracy,test_accuracy,arch\n1.0,2.0\n", "table.csv:2: 3 cells expected, one for each column. Got fewer."),
+        (f"{HEADER}0, ,1.0,2.0\n", "table.csv:2: arch must be an architecture. Got ' '."),
+        (f"arch,val_accuracy,test_accuracy,arch\n{ONE},1.0,2.0,{ONE}\n", "each column once expected. Got arch more than once."),
     ],
 )
 def test_a_malformed_table_is_named(tmp_path, text, message):
     with pytest.raises(ValueError, match=re.escape(message)) as error:
         BenchmarkTable.load(write(tmp_path, text))
     assert str(error.value).startswith("evaluate.benchmark_table: ")
+
+
+def test_spaces_around_an_architecture_are_none_of_it(tmp_path):
+    assert BenchmarkTable.load(write(tmp_path, f"{HEADER}0, {ONE} ,1.0,2.0\n")).look_up(ONE).test_acc == 2.0
 
 
 def test_a_missing_file_and_a_missing_architecture_are_named(tmp_path):
