@@ -193,6 +193,11 @@ def tap_grads(step: Step, grad: Tensor, h: Tensor) -> Tensor:
     return taps.permute(2, 1, 0).reshape(channels, 1, step.kernel, step.kernel)
 
 
+def all_tap_grads(steps: Sequence[Step], grads: Sequence[Tensor], inputs: Sequence[Tensor]) -> list[Tensor]:
+    """Return :func:`tap_grads` of several blocks."""
+    return [tap_grads(*each) for each in zip(steps, grads, inputs, strict=True)]
+
+
 def library_tap_grads(step: Step, grad: Tensor, h: Tensor, weight: Tensor) -> Tensor:
     """Return what :func:`tap_grads` does, as :class:`darts_core.ops.depthwise.DepthwiseConv2d` has it."""
     return weight_grad(grad.permute(0, 3, 1, 2), h, weight, *step.geometry)

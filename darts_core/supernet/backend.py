@@ -244,7 +244,7 @@ class Compiled(Eager):
 
     def forgetting_edges(self) -> Backend:
         """Return the same with edges that are computed again."""
-        return Compiled(compiles=self.compiles, forgets=True)
+        return Compiled(compiles=self.compiles, least_batch=self.least_batch, forgets=True)
 
     def differentiable_twice(self) -> Backend:
         """Return eager: the functions' gradients cannot be differentiated."""

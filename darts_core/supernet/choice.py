@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from darts_core.ops.conv import ReluFirst
 from darts_core.ops.native.library import library
+from darts_core.runtime import per_shape
 from darts_core.runtime.compiler import BuildError
+from darts_core.supernet.ahead import Others
 from darts_core.supernet.backend import BACKENDS, Backend, Compiled, Reference
 from darts_core.supernet.cell import SearchCell
 from darts_core.supernet.shared import POOLS
@@ -65,12 +67,12 @@ def choose_backend(
                 _check_operations(supernet)
             if name == "native":
                 _check_kernels(supernet, device)
-            exact = self_check(supernet, backend, device)
-            kernels = (
-                compiler_check(supernet, device, size=size, batch=batch)
-                if isinstance(backend, Compiled)
-                else kernel_check(supernet, backend, device, size=size)
-            )
+            if isinstance(backend, Compiled):
+                with Others(device) as others:
+                    exact = self_check(supernet, backend, device)
+                    kernels = compiler_check(supernet, device, size=size, batch=batch, others=others)
+            else:
+                exact, kernels = self_check(supernet, backend, device), kernel_check(supernet, backend, device, size=size)
         except BuildError as error:
             refused.append(f"{name} cannot be had: {error}")
             fell_back |= wanted == name
@@ -128,13 +130,15 @@ def kernel_check(supernet: Supernet, backend: Backend, device: torch.device, *, 
     return _distance([_one_pass(supernet, each, device, dtype=torch.float32, size=size) for each in (Reference(), backend)])
 
 
-def compiler_check(supernet: Supernet, device: torch.device, *, size: tuple[int, int], batch: int) -> float:
+def compiler_check(supernet: Supernet, device: torch.device, *, size: tuple[int, int], batch: int, others: Others) -> float:
     """Return how far the gradient of one batch, as one vector, is from that of the same functions as they stand, in float32.
 
-    Size and batch are the search's, so that the check compiles what the search will use, and nothing else.
+    Size and batch are the search's, so that the check compiles what the search will use, and nothing else, with the help of ``others``.
     """
-    ways = (Compiled(compiles=False), Compiled())
-    return _distance([_one_pass(supernet, each, device, dtype=torch.float32, size=size, batch=batch) for each in ways])
+    with per_shape.noting() as wanted:
+        expected = _one_pass(supernet, Compiled(compiles=False), device, dtype=torch.float32, size=size, batch=batch)
+    others.compile(wanted.values())
+    return _distance([expected, _one_pass(supernet, Compiled(), device, dtype=torch.float32, size=size, batch=batch)])
 
 
 def _distance(passes: Sequence[dict[str, dict[str, Tensor]]]) -> float:

@@ -21,12 +21,12 @@ from darts_core.ops.conv import ReluFirst
 from darts_core.ops.edge import (
     EdgeGrads,
     EdgePlan,
+    all_tap_grads,
     depthwise,
     edge_backward,
     edge_forward,
     library_tap_grads,
     pointwise_grad,
-    tap_grads,
 )
 from darts_core.ops.native.block import Block, count_batch
 from darts_core.ops.pooled import max_backward, max_forward, mean_backward, mean_forward
@@ -213,20 +213,27 @@ def _split(plan: EdgePlan, tensors: Sequence[Tensor]) -> tuple[list[Tensor], lis
 
 def _conv_grads(plan: EdgePlan, grads: EdgeGrads, heads: Sequence[Tensor], convs: Sequence[Tensor], *, compiles: bool) -> list[Tensor]:
     """Return the gradients of the blocks' weights, by twos."""
-    found, inner = [], iter(grads.inner)
+    inner = iter(grads.inner)
+    inputs = [next(inner) if head is None else heads[head] for head in map(plan.head, range(len(plan.steps)))]
+    small = [n for n, step in enumerate(plan.steps) if step.kernel <= _LARGEST_COMPILED]
+    steps = tuple(plan.steps[n] for n in small)
+    made = _call(all_tap_grads, steps, [[grads.a[n] for n in small], [inputs[n] for n in small]], compiles=compiles) if small else []
+    taps = dict(zip(small, made))
+    found = []
     for n, step in enumerate(plan.steps):
-        head, weight, point = plan.head(n), convs[2 * n], convs[2 * n + 1]
-        h = next(inner) if head is None else heads[head]
-        if step.kernel > _LARGEST_COMPILED:
-            taps = library_tap_grads(step, grads.a[n], h, weight)
-        else:
-            taps = _call(tap_grads, step, [grads.a[n], h], compiles=compiles)
-        found += [taps, pointwise_grad(grads.b[n], depthwise(h, weight, step), point)]
+        h, weight, point = inputs[n], convs[2 * n], convs[2 * n + 1]
+        found += [
+            taps[n] if n in taps else library_tap_grads(step, grads.a[n], h, weight),
+            pointwise_grad(grads.b[n], depthwise(h, weight, step), point),
+        ]
     return found
 
 
 def _call(function: Callable[..., Any], static: Hashable, arguments: Sequence[per_shape.Arguments], *, compiles: bool) -> Any:
-    return per_shape.call(function, static, arguments) if compiles else function(static, *arguments)
+    if compiles:
+        return per_shape.call(function, static, arguments)
+    per_shape.note(function, static, arguments)
+    return function(static, *arguments)
 
 
 def _laid_out(x: Tensor) -> Tensor:

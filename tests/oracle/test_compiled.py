@@ -75,6 +75,17 @@ class TestPerShape:
             assert torch.equal(per_shape.call(double, None, [torch.ones(batch, 2)])[0], torch.full((batch, 2), 2.0))
         assert len(self.compiled) == 2
 
+    def test_the_batches_that_are_compiled_for(self):
+        """Of a search, an epoch's last and smaller one is not, even where it comes first, nor is what is smaller than the largest."""
+        for is_lean in (False, True):
+            backend = Compiled(least_batch=4)
+            backend = backend.forgetting_edges() if is_lean else backend
+            assert [backend.source(torch.ones(batch, 2, 4, 4)).compiles for batch in (3, 4)] == [False, True]
+        for batch in (5, 3):
+            per_shape.prepare(double, None, [torch.ones(batch, 2)])
+        per_shape.call(double, None, [torch.ones(4, 2)])
+        assert len(self.compiled) == 2
+
     def test_an_old_torch_on_a_new_python_is_named(self, monkeypatch):
         monkeypatch.setattr(per_shape.sys, "version_info", (3, 13))
         monkeypatch.setattr(torch, "__version__", torch.torch_version.TorchVersion("2.5.1"))
