@@ -105,8 +105,10 @@ class ImageSupernet(Supernet):
         is_forgotten = is_lean and forgetful is None  # cells as wholes
         backend = forgetful or (self.backend.forgotten_cells() if self.is_lean else self.backend)
         for number, (cell_type, cell) in enumerate(zip(self.type_of_cell, self.cells), start=1):
+            before = states[-1]
             if cell_type is None:
-                states = [recomputed([cell], cell, states[-1]) if is_lean else cell(states[-1])]
+                states = [recomputed([cell], cell, before) if is_lean else cell(before)]
+                _tidy_ahead_of_larger_maps(before, states[-1], forgets=forgetful is not None)
                 continue
             compute = partial(
                 cell,
@@ -119,8 +121,7 @@ class ImageSupernet(Supernet):
             )
             inputs = (states, *given[cell_type])
             states = [*states[1:], recomputed([cell], compute, *inputs) if is_forgotten else compute(*inputs)]
-            if forgetful is not None:
-                _tidy_ahead_of_larger_maps(states)
+            _tidy_ahead_of_larger_maps(before, states[-1], forgets=forgetful is not None)
         return self.classifier(pooled(self.head(states[-1])))
 
     @contextmanager
@@ -152,11 +153,10 @@ class ImageSupernet(Supernet):
         return [entered[id(s)] for s in states]
 
 
-def _tidy_ahead_of_larger_maps(states: Sequence[Tensor]) -> None:
-    """Let the backward pass give freed memory back where, with the last of ``states``, it comes to larger maps, on the CPU.
+def _tidy_ahead_of_larger_maps(before: Tensor, after: Tensor, *, forgets: bool) -> None:
+    """Where edges are computed again, let the backward pass give freed memory back as it comes from ``after`` to a larger ``before``.
 
-    What smaller maps have left is of no use to larger ones: the resident set would grow to the end of the pass.
+    On the CPU. What smaller maps have left is of no use to larger ones: the resident set would grow to the end of the pass.
     """
-    before, after = states[-2:]
-    if after.requires_grad and after.device.type == "cpu" and after.shape[-1] < before.shape[-1]:
+    if forgets and after.requires_grad and after.device.type == "cpu" and after.shape[-1] < before.shape[-1]:
         after.register_hook(lambda _: return_freed_memory())

@@ -13,6 +13,7 @@ from darts_core.config import SearchConfig
 from darts_core.engine.placing import place
 from darts_core.methods import METHODS
 from darts_core.runtime.workspace import Workspace
+from darts_core.spaces import SPACES
 from darts_core.supernet import image
 from darts_core.supernet.backend import BACKENDS, Native
 from darts_core.supernet.footprint import estimate_peak_mib
@@ -104,11 +105,13 @@ class TestMemory:
 
 
 @pytest.mark.parametrize(("is_lean", "reductions"), [(True, 2), (False, 0)])
-def test_lean_gives_memory_back_ahead_of_larger_maps(is_lean, reductions, monkeypatch):
-    """Where the backward pass enters a reduction cell; what smaller maps leave is of no use to larger ones."""
+@pytest.mark.parametrize("space", ["darts_cnn", "nasbench201"])
+def test_lean_gives_memory_back_ahead_of_larger_maps(space, is_lean, reductions, monkeypatch):
+    """Where the backward pass enters a reduction, of a cell or between cells; what smaller maps leave is of no use to larger ones."""
     given_back = []
     monkeypatch.setattr(image, "return_freed_memory", lambda: given_back.append(True))
-    supernet = fresh(init_channels=2, layers=4, nodes=2)
+    built = SPACES.build(space, {"init_channels": 2, "layers": 3})
+    supernet = METHODS.build("darts").supernet(built, in_channels=3, num_classes=5, generator=torch.Generator().manual_seed(0))
     supernet.use(BACKENDS["eager"](), CPU, is_lean=is_lean)
     out = supernet(torch.randn(2, 3, 16, 16).to(memory_format=torch.channels_last))
     assert not given_back
