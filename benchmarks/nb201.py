@@ -27,6 +27,7 @@ from darts_core.components import COMPONENTS, build_space, cross_check
 from darts_core.config import Config, from_mapping
 from darts_core.engine.truth import BenchmarkTable
 from darts_core.hardware.facts import describe
+from darts_core.pipeline.named_files import outline
 from darts_core.pipeline.places import write_json
 from darts_core.pipeline.search import search_cell
 from darts_core.report.methods import METHODS_NOTE, Outcome, by_method, methods_text, save_methods
@@ -57,9 +58,9 @@ def configuration(settings: dict[str, Any], label: str, seed: int, args: argpars
 
 
 def prepared(cfg: Config, cache: Path) -> data.Prepared:
-    """Return the images, which are prepared where ``cache`` does not hold them yet."""
-    root = Path(str(cfg.data.options.get("root", "")))  # digits needs none
-    told = {**cfg.data.model_dump(mode="json"), "root": root.name, "bytes": root.stat().st_size if root.exists() else 0}
+    """Return the images, which are prepared where ``cache`` does not hold them yet, or they have changed since."""
+    root = cfg.data.options.get("root")  # digits has none
+    told = {**cfg.data.model_dump(mode="json"), "root": root and outline(Path(str(root)))}
     folder = cache / hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
     if not (folder / "spec.json").exists():
         data.prepare(cfg.data, folder, num_workers=2)
@@ -94,14 +95,16 @@ def measured(cfg: Config, images: data.Prepared, table: BenchmarkTable, folder: 
 
 
 def outcome(label: str, seed: int, settings: dict[str, Any], args: argparse.Namespace, table: BenchmarkTable) -> Outcome:
-    """Return the outcome of a run: of the file in which an equal one left it, or of a search now."""
+    """Return the outcome of a run: of the file in which an equal one, on the same images, left it, or of a search now."""
     cfg = configuration(settings, label, seed, args)
+    images = prepared(cfg, args.cache)
     path = args.out / f"{label}_{seed}.json"
     chosen = cfg.model_dump(mode="json", include=DECISIVE, exclude_defaults=True)
     chosen["data"]["root"] = ""
+    told = {"settings": chosen, "images": images.spec.content_hash}
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    if found.get("settings") != chosen:
-        found = {"settings": chosen, **measured(cfg, prepared(cfg, args.cache), table, args.out / f"{label}_{seed}")}
+    if any(found.get(key) != value for key, value in told.items()):
+        found = {**told, **measured(cfg, images, table, args.out / f"{label}_{seed}")}
         write_json(path, found)
     found |= {"test_acc": (truth := table.look_up(found["architecture"])).test_acc, "percentile": truth.percentile}  # by this table
     sys.stderr.write(f"{label}, seed {seed}: {found['test_acc']:.2f} % {found['architecture']} in {found['seconds']:.0f} s\n")

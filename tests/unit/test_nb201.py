@@ -58,6 +58,10 @@ def test_a_run_is_not_counted_twice(option, values, monkeypatch, capsys):
     assert f"{option}: each once expected" in capsys.readouterr().err
 
 
+def images_of(content_hash):
+    return SimpleNamespace(spec=SimpleNamespace(content_hash=content_hash))
+
+
 def test_a_finished_run_is_not_repeated(args, monkeypatch):
     ran = []
 
@@ -66,7 +70,8 @@ def test_a_finished_run_is_not_repeated(args, monkeypatch):
         return {"seconds": 3.0, "architecture": f"|none~{len(ran)}|"}
 
     monkeypatch.setattr(nb201, "measured", measured)
-    monkeypatch.setattr(nb201, "prepared", lambda cfg, cache: None)
+    hashes = {"cifar10": "a1", "elsewhere": "a1", "others": "b2"}
+    monkeypatch.setattr(nb201, "prepared", lambda cfg, cache: images_of(hashes[Path(cfg.data.options["root"]).name]))
     first = nb201.outcome("gdas", 1, SETTINGS, args, TABLE)
     assert (first.method, first.seed, first.accuracy, first.seconds) == ("gdas", 1, 81.0, 3.0)
     assert nb201.outcome("gdas", 1, SETTINGS, args, TABLE) == first
@@ -85,6 +90,9 @@ def test_a_finished_run_is_not_repeated(args, monkeypatch):
     other = BenchmarkTable({"|none~2|": (90.0, 93.0)}, source="other")
     assert nb201.outcome("gdas", 1, SETTINGS, args, other).accuracy == 93.0, "what an architecture is worth is the present table's to say"
     assert len(ran) == 2
+    args.data = Path("others")
+    nb201.outcome("gdas", 1, SETTINGS, args, TABLE_OF_MANY)
+    assert len(ran) == 3, "other images, another run"
 
 
 def test_images_are_prepared_anew_where_what_they_are_made_from_changes(tmp_path, monkeypatch):
@@ -93,12 +101,25 @@ def test_images_are_prepared_anew_where_what_they_are_made_from_changes(tmp_path
     monkeypatch.setattr(nb201.data, "open_prepared", lambda folder: None)
     archive = tmp_path / "images.tar"
     archive.write_bytes(b"1")
-    for size, resize, content in ((16, "squash", b"1"), (16, "squash", b"1"), (16, "pad", b"1"), (8, "pad", b"1"), (8, "pad", b"12")):
-        archive.write_bytes(content)
+    for size, resize, content in ((16, "squash", b""), (16, "squash", b""), (16, "pad", b""), (8, "pad", b""), (8, "pad", b"12")):
+        if content:
+            archive.write_bytes(content)
         data = {"name": "image_folder", "root": str(archive), "image_size": size, "resize": resize}
         nb201.prepared(Config.model_validate({"data": data}), tmp_path / "cache")
     assert made[0] == made[1]
     assert len(set(made)) == 4
+
+
+def test_two_folders_of_one_name_are_two_sets_of_images(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(nb201.data, "prepare", lambda section, folder, **options: made.append(folder))
+    monkeypatch.setattr(nb201.data, "open_prepared", lambda folder: None)
+    for parent, pixels in (("one", b"1"), ("two", b"22")):
+        (folder := tmp_path / parent / "photos" / "cat").mkdir(parents=True)
+        (folder / "1.png").write_bytes(pixels)
+        data = {"name": "image_folder", "root": str(folder.parent)}
+        nb201.prepared(Config.model_validate({"data": data}), tmp_path / "cache")
+    assert len(set(made)) == 2
 
 
 @pytest.mark.parametrize("method", [{"name": "darts"}, {"name": "random_search", "shared_weights": False, "samples": 2, "train_epochs": 1}])
