@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import logging
@@ -24,6 +25,7 @@ ARM = ("aarch64", "arm64")
 TUNING = (("-march=native",), ("-mcpu=native",))  # elsewhere, and on ARM
 FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-pthread", "-fno-math-errno", "-fno-trapping-math")
 BUILD_SECONDS = 600
+_BUILDING = "building-"
 _NO_COMPILER = f"no C++ compiler: none of {', '.join(COMPILERS)} is on PATH, and CXX names none"
 
 
@@ -85,7 +87,8 @@ def _build(source: Path, library: Path) -> None:
     compiler = find_compiler()
     LOG.info("native kernels: building %s with %s, once, about half a minute.", source.name, compiler[0])
     started = time.perf_counter()
-    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
+    _remove_left_over(library.parent)
+    with tempfile.TemporaryDirectory(dir=library.parent, prefix=_BUILDING) as folder:
         made = Path(folder) / library.name
         failures = [_compile([*compiler, *TUNING[platform.machine() in ARM], *FLAGS, str(source), "-o", str(made)])]
         if failures[0]:  # an older compiler may not know this processor
@@ -93,8 +96,18 @@ def _build(source: Path, library: Path) -> None:
         if failures[-1]:
             raise BuildError(f"{compiler[0]} failed: {failures[-1]}")
         made.chmod(0o700)
+        with made.open("rb+") as file:
+            os.fsync(file.fileno())  # ahead of its name: to load half a library ends the process
         made.replace(library)  # whole or not at all, also when two processes build at once
     LOG.info("native kernels: built in %.0f s, kept as %s.", time.perf_counter() - started, library)
+
+
+def _remove_left_over(folder: Path) -> None:
+    """Remove what builds that were killed have left, which are over by now."""
+    for left in folder.glob(f"{_BUILDING}*"):
+        with contextlib.suppress(OSError):  # another process removes it, too
+            if time.time() - left.stat().st_mtime > 2 * BUILD_SECONDS:
+                shutil.rmtree(left)
 
 
 def _compile(command: Sequence[str]) -> str:

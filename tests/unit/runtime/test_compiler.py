@@ -48,6 +48,25 @@ def test_built_once_and_then_loaded(source, cache, caplog, monkeypatch):
 
 
 @needs_compiler
+def test_what_killed_builds_have_left_is_removed_and_a_build_that_runs_is_not(source, cache):
+    for name in ("building-old", "building-now", "mine"):
+        (cache / name).mkdir(parents=True)
+        (cache / name / "half.so").touch()
+    for name in ("building-old", "mine"):
+        os.utime(cache / name, (0, 0))
+    load_library(source)
+    assert {path.name for path in cache.iterdir()} == {"building-now", "mine", built_library(source).name}
+
+
+@needs_compiler
+def test_a_library_is_on_the_disk_before_it_has_its_name(source, monkeypatch):
+    flushed = []
+    monkeypatch.setattr(os, "fsync", lambda number: flushed.append((os.fstat(number).st_size, built_library(source).exists())))
+    load_library(source)
+    assert flushed == [(built_library(source).stat().st_size, False)]
+
+
+@needs_compiler
 def test_another_source_is_another_library(source):
     first = built_library(source)
     source.write_text('extern "C" int seven() { return 8; }\n')
