@@ -38,6 +38,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     f.__name__: f for f in (edge_forward, edge_backward, all_tap_grads, max_forward, max_backward, mean_forward, mean_backward)
 }
 _MOST_OTHERS = 3
+_PATIENCE = 120
+"""Seconds that another process may take for one function beyond what this one does itself meanwhile."""
 
 
 class Others:
@@ -119,22 +121,29 @@ class _Other:
         self._thread.start()
 
     def finish(self) -> None:
-        """Wait for what it has begun."""
+        """Wait for what it has begun, seconds; end it if these become minutes."""
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(_PATIENCE)
+            if self._thread.is_alive():
+                LOG.info("compiled: another process took more than %g s for a function, and is ended.", _PATIENCE)
+                self._kill()
+                self._thread.join()
 
     def stop(self) -> None:
         """End it at once, and the compiler that it may have started."""
-        if hasattr(os, "killpg"):
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.kill()
-        self._process.wait()
+        self._kill()
         self.finish()
         for pipe in (self._process.stdin, self._process.stdout):
             with suppress(OSError):  # what was not sent cannot be
                 assert pipe is not None
                 pipe.close()
+
+    def _kill(self) -> None:
+        if hasattr(os, "killpg"):
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()
+        self._process.wait()
 
     def _feed(self, queue: deque[Wanted]) -> None:
         assert self._process.stdout is not None

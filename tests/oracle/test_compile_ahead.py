@@ -105,6 +105,18 @@ def test_without_another_process_all_is_compiled_here(graphs, monkeypatch, caplo
     assert "by 3 processes" in caplog.text
 
 
+def test_another_process_that_hangs_is_ended(graphs, monkeypatch, caplog, tmp_path):
+    (script := tmp_path / "hangs").write_text("#!/bin/sh\nsleep 600\n")
+    script.chmod(0o700)
+    monkeypatch.setattr(ahead.sys, "executable", str(script))
+    monkeypatch.setattr(ahead, "_PATIENCE", 0.1)
+    with caplog.at_level(logging.INFO), ahead.Others(CPU, processes=2) as others:
+        others.compile([pool(2, 3, side, 4) for side in (3, 4)])
+        assert [other._process.poll() is None for other in others._others] == [False]
+    assert per_shape.count() == 2
+    assert "compiled: another process took more than 0.1 s for a function, and is ended." in caplog.text
+
+
 def test_another_process_ends_with_a_compiler_that_fails(monkeypatch):
     def fail(*_):
         raise RuntimeError("No working C++ compiler found")
