@@ -133,6 +133,7 @@ def selected(
 
     answers = Answers(checkpoint, streams)
     answers.restore(tuning)
+    supernet.ranks_by_loss |= method.select.by_loss
 
     def evaluate() -> float:
         return answers.next(lambda: mean_quality(supernet, place(held_out) if few is None else few))

@@ -34,6 +34,7 @@ class MostMissed:
 
     tune_epochs: int
     batches: int | None = None
+    by_loss: bool = False
     rule: str = "perturbation"
 
     def __call__(

@@ -39,6 +39,11 @@ class Selection(Protocol):
         """How many validation batches ``evaluate`` takes; None: everything held out."""
         ...
 
+    @property
+    def by_loss(self) -> bool:
+        """Whether ``evaluate`` tells minus the loss of images, too."""
+        ...
+
     def __call__(  # noqa: D102
         self, supernet: Supernet, space: Space, *, evaluate: Evaluate, tune: Tune, generator: torch.Generator
     ) -> tuple[Genotype, float]: ...
@@ -50,6 +55,7 @@ class BestOfRandom:
 
     samples: int
     batches: int
+    by_loss: bool = False
     rule: str = "best_of_random"
 
     def __call__(
@@ -65,6 +71,7 @@ class BestOfDrawn:
 
     samples: int
     batches: int
+    by_loss: bool = False
     rule: str = "best_of_drawn"
 
     def __call__(

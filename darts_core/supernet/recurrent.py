@@ -53,6 +53,7 @@ class RecurrentSupernet(Supernet):
     backends = ("reference", "eager", "native")
     kernels = RECURRENT
     can_be_lean = False
+    ranks_by_loss = True  # ENAS, too, ranks cells by perplexity, and accuracies of a text have many equals
     auxiliary_weight = None
 
     def __init__(
@@ -107,10 +108,6 @@ class RecurrentSupernet(Supernet):
         """Normalise each batch by its own statistics, and drop nothing: masks would favour one architecture or another."""
         super().ranking()
         self._drops = False
-
-    def quality(self, inputs: Window, targets: Tensor) -> Tensor:
-        """Return minus the mean cross entropy, nats: ENAS, too, ranks cells by perplexity, and accuracies of a text have many equals."""
-        return torch.nan_to_num(-self.loss(self.scores(inputs), targets), nan=-math.inf, neginf=-math.inf)
 
     def quality_text(self, quality: float) -> str:
         """Return it as a perplexity."""

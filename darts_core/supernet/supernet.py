@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
@@ -48,6 +49,7 @@ class Supernet(nn.Module):
     kernels: Path = CELL
     """The source of the kernels that ``native`` computes it by."""
     can_be_lean = True
+    ranks_by_loss = False
     auxiliary_weight: Tensor | None
     _imposed: Mapping[str, Weights] | None = None
     _kept: Mapping[str, Kept] | None = None
@@ -133,12 +135,17 @@ class Supernet(nn.Module):
         self.train()
 
     def quality(self, inputs: Any, targets: Tensor) -> Tensor:
-        """Return what architectures are ranked by on a batch, the higher the better, a scalar: the accuracy in percent."""
+        """Return what architectures are ranked by on a batch, the higher the better, a scalar.
+
+        The accuracy in percent, or, where it ``ranks_by_loss``, minus the mean cross entropy, nats.
+        """
+        if self.ranks_by_loss:
+            return torch.nan_to_num(-self.loss(self.scores(inputs), targets), nan=-math.inf, neginf=-math.inf)
         return top_k_accuracy(self(inputs), targets)
 
     def quality_text(self, quality: float) -> str:
         """Return a mean :meth:`quality` for people."""
-        return f"{quality:.2f} %"
+        return f"a loss of {-quality:.4f}" if self.ranks_by_loss else f"{quality:.2f} %"
 
     def count_macs(self, batch_shape: tuple[int, ...]) -> int:
         """Return the MACs of a forward pass over a batch of this shape."""

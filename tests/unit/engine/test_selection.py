@@ -1,14 +1,17 @@
 """Selections that tune: interrupted in the midst of it, what alpha does meanwhile, what it costs."""
 
 import dataclasses
+import logging
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from darts_core.data import Batches
 from darts_core.engine import selection
 from darts_core.methods import METHODS
 from darts_core.runtime.checkpoint import Checkpoint
+from darts_core.supernet.recompute import BatchNormsStandStill
 from tests.unit.engine.test_search import Interrupted, assert_same, interrupt_at, run
 
 
@@ -16,7 +19,7 @@ class StoppedAt:
     """A selection that is killed before its ``turn``-th tuning epoch."""
 
     def __init__(self, select, turn):
-        self.select, self.turn, self.batches = select, turn, select.batches
+        self.select, self.turn, self.batches, self.by_loss = select, turn, select.batches, select.by_loss
 
     def __call__(self, supernet, space, *, evaluate, tune, generator):
         def until(epoch, epochs):
@@ -110,6 +113,29 @@ def test_alpha_moves_while_it_tunes_unless_it_is_fixed(images):
         tuned = {c: result.supernet_state[f"arch.{c}"].softmax(-1).flatten().tolist() for c in ("normal", "reduce")}
         assert (searched == tuned) is fixed
         assert ("arch_loss" in result.history[0]) is not fixed
+
+
+@pytest.mark.parametrize("score_by", ["accuracy", "loss"])
+def test_it_is_judged_by_accuracy_or_by_loss(images, monkeypatch, caplog, score_by):
+    found, quality = [], selection.mean_quality
+
+    def note(supernet, batches):
+        kept = list(batches)
+        supernet.train()
+        with torch.no_grad(), BatchNormsStandStill(supernet):
+            logits, labels = torch.cat([supernet(x) for x, _ in kept]), torch.cat([y for _, y in kept])
+        expected = -F.cross_entropy(logits, labels) if score_by == "loss" else 100.0 * (logits.argmax(1) == labels).double().mean()
+        found.append((quality(supernet, kept), expected.item()))
+        return found[-1][0]
+
+    monkeypatch.setattr(selection, "mean_quality", note)
+    with caplog.at_level(logging.INFO):
+        run(images, method=METHODS.build("darts_pt", {"tune_epochs": 0, "score_by": score_by}), epochs=1)
+    told, expected = zip(*found)
+    assert told == pytest.approx(expected)
+    assert len(set(told)) > 2
+    last = f"a loss of {-told[-1]:.4f}" if score_by == "loss" else f"{told[-1]:.2f} %"
+    assert f"the chosen architecture has {last} on everything held out" in caplog.text
 
 
 def test_no_selection_costs_nothing(images):
