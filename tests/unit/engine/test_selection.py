@@ -59,10 +59,11 @@ def test_interrupted_before_or_while_it_selects_it_ends_alike(images, name, opti
         ("darts_pt", {"tune_epochs": 2, "fixed_alpha": True, "score_batches": 2}),
         ("gdas", {"selection": "perturbation", "tune_epochs": 1}),
         ("smooth_darts", {"selection": "perturbation", "tune_epochs": 1}),
+        ("snas", {"resource": "macs", "selection": "perturbation", "tune_epochs": 2}),
         ("enas", {"hidden_units": 6, "samples": 8, "score_batches": 2}),
         ("random_search", {"samples": 8, "score_batches": 2}),
     ],
-    ids=["darts_pt", "fixed", "gdas", "smooth_darts", "enas", "random_search"],
+    ids=["darts_pt", "fixed", "gdas", "smooth_darts", "snas", "enas", "random_search"],
 )
 def test_killed_in_the_midst_of_it_and_again_nothing_is_computed_twice(images, name, options, computed, tmp_path):
     method = METHODS.build(name, options)
@@ -110,6 +111,11 @@ def test_alpha_moves_while_it_tunes_unless_it_is_fixed(images):
         tuned = {c: result.supernet_state[f"arch.{c}"].softmax(-1).flatten().tolist() for c in ("normal", "reduce")}
         assert (searched == tuned) is fixed
         assert ("arch_loss" in result.history[0]) is not fixed
+
+
+def test_more_batches_than_are_held_out_are_those(images):
+    every, too_many = (run(images, method=METHODS.build("random_search", {"samples": 6, "score_batches": n}), epochs=1) for n in (4, 10**9))
+    assert_same(too_many, every)
 
 
 def test_no_selection_costs_nothing(images):
