@@ -118,6 +118,18 @@ def test_more_batches_than_are_held_out_are_those(images):
     assert_same(too_many, every)
 
 
+def test_the_auxiliary_skip_is_gone_where_architectures_are_judged(images, monkeypatch):
+    weights, quality = [], selection.mean_quality
+
+    def note_quality(supernet, batches):
+        weights.append(float(supernet.auxiliary_weight))
+        return quality(supernet, batches)
+
+    monkeypatch.setattr(selection, "mean_quality", note_quality)
+    run(images, method=METHODS.build("darts_minus", {"selection": "perturbation", "tune_epochs": 0}), epochs=2)
+    assert set(weights) == {0.0}
+
+
 def test_no_selection_costs_nothing(images):
     assert run(images, epochs=1).selection is None
 
