@@ -102,11 +102,11 @@ class Space:
         """The relaxed cell's edges as ``source-destination``, in the order of the rows of alpha."""
         return [f"{src}-{dst}" for src, dst in self.shape.sources]
 
-    def check(self, genotype: Genotype) -> None:
+    def check(self, genotype: Genotype, *, any_size: bool = False) -> None:
         """Raise ``GenotypeError`` where a genotype is of another space or names an operation that does not exist.
 
         Published cells may use operations and node counts outside ``primitives`` and ``nodes``: these restrict the search, not what can
-        be built.
+        be built. With ``any_size`` layers may be others than those of this space, too: nobody has said which were searched.
         """
         if genotype.space != self.name:
             own = [name for name in published_names() if published(name).space == self.name]
@@ -115,7 +115,7 @@ class Space:
         if tuple(genotype.cells) != self.cell_types:
             raise GenotypeError(f"The space '{self.name}' has the cells {', '.join(self.cell_types)}. Got {', '.join(genotype.cells)}.")
         for cell_type, cell in genotype.cells.items():
-            self._check_cell(cell_type, cell)
+            self._check_cell(cell_type, cell, any_size=any_size)
             for state, edge in cell.edges:
                 if edge.op not in self.ops:
                     known = ", ".join(self.ops.names())
@@ -123,7 +123,7 @@ class Space:
                         f"{cell_type} cell, node {state}: unknown operation '{edge.op}'{suggest(edge.op, self.ops)}. Known: {known}."
                     )
 
-    def _check_cell(self, cell_type: str, cell: Cell) -> None:
+    def _check_cell(self, cell_type: str, cell: Cell, *, any_size: bool) -> None:
         """Raise ``GenotypeError`` where a cell does not fit the skeleton; where all edges are kept, none may be missing."""
         if cell.inputs != self.shape.inputs:
             raise GenotypeError(f"{cell_type} cell: {self.shape.inputs} inputs expected in the space '{self.name}'. Got {cell.inputs}.")
@@ -131,7 +131,7 @@ class Space:
         last = cell.inputs + len(cell.nodes)
         if joined is not None and cell.concat != tuple(range(last - joined, last)):
             raise GenotypeError(f"{cell_type} cell: its last {joined} of the states up to {last - 1} expected. Got {list(cell.concat)}.")
-        if self.shape.kept_edges is None:
+        if self.shape.kept_edges is None and not (any_size and self.shape.reads is not None):
             if len(cell.nodes) != self.shape.nodes and self.shape.reads is not None:
                 raise GenotypeError(f"{cell_type} cell: {self.shape.nodes} nodes expected, as the space has them. Got {len(cell.nodes)}.")
             for state, edges in enumerate(cell.nodes, start=cell.inputs):
