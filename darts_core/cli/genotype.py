@@ -26,8 +26,9 @@ def run(args: argparse.Namespace) -> int:
     from darts_core.spaces import SPACES
 
     genotype = find(args.genotype)
-    space = SPACES.build(genotype.space)
-    space.check(genotype)
+    has_no_reduction = "cells" in SPACES.options(genotype.space) and "reduce" not in genotype.cells
+    space = SPACES.build(genotype.space, {"cells": ["normal"]} if has_no_reduction else {})
+    space.check(genotype, any_size=True)
     sys.stdout.write(f"{args.genotype}: space {genotype.space}, rule {genotype.rule}\n{table(genotype)}")
     if space.spell is not None:
         sys.stdout.write(f"{space.spell(genotype)}\n")

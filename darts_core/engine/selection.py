@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from functools import cache
 from typing import Any
 
@@ -43,6 +43,11 @@ def mean_quality(supernet: Supernet, batches: Iterable[Batch]) -> float:
             quality.update(supernet.quality(inputs, targets), len(targets))
     supernet.train()
     return quality.value
+
+
+def _at_most(wanted: int, held_out: Iterable[Batch]) -> int:
+    """Return how many batches are asked about: no more than are held out, for they go round without end and are all kept at hand."""
+    return min(wanted, len(held_out)) if isinstance(held_out, Sized) else wanted
 
 
 def forget_answers(checkpoint: Checkpoint) -> None:
@@ -120,7 +125,7 @@ def selected(
     assert method.select is not None
     assert not isinstance(method.select, TrainedAlone)  # require_supernet lets none here
     bilevel.start_epoch(cfg.epochs)  # nothing is left of what fades along the search
-    few = None if method.select.batches is None else [next(valid) for _ in range(method.select.batches)]
+    few = None if method.select.batches is None else [next(valid) for _ in range(_at_most(method.select.batches, held_out))]
     for part in streams:  # a pass over a window leaves its state with the text: here none is where training goes on from
         part.load_state_dict(part.state_dict())
     seed = supernet.relax.seed() if isinstance(supernet.relax, Sampled) else bilevel.generator.initial_seed()

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from darts_core.components import build_method, text_space
+from darts_core.components import build_method, build_space, text_space
 from darts_core.config import Config, TextConfig
 from darts_core.data import DATASETS
 from darts_core.data.text_files import part_files
 from darts_core.genotype import published, published_names
 from darts_core.search.curvature import CurvatureRise
+from darts_core.search.penalties import BetaDecay
+from darts_core.search.perturb import AdversarialPerturbation, RandomPerturbation
+from darts_core.search.phases import spans
 from darts_core.search.select import TrainedAlone
 from darts_core.search.stop import SkipLimit, StableRanking
 
@@ -26,17 +29,17 @@ def without_effect(cfg: Config, *, folder: Path = Path()) -> list[str]:
             *_text_alone(cfg),
             *_alone(cfg),
             *_text_parts(cfg, folder),
-            *_search(cfg),
+            *_search(cfg, folder),
             *_derivation(cfg),
             *_progress(cfg),
         ]
-    return [*_augmentation(cfg), *_alone(cfg), *_data(cfg), *_search(cfg), *_derivation(cfg), *_evaluation(cfg), *_progress(cfg)]
+    return [*_augmentation(cfg), *_alone(cfg), *_data(cfg), *_search(cfg, folder), *_derivation(cfg), *_evaluation(cfg), *_progress(cfg)]
 
 
-def _search(cfg: Config) -> list[str]:
+def _search(cfg: Config, folder: Path) -> list[str]:
     if cfg.derive.genotype != "search":
         return []
-    return [*_curvature(cfg), *_auxiliary(cfg), *_stops(cfg), *_halving(cfg)]
+    return [*_curvature(cfg), *_nothing_of_its_own(cfg), *_stops(cfg, folder), *_halving(cfg)]
 
 
 def _text(cfg: TextConfig) -> Iterator[str]:
@@ -112,19 +115,30 @@ def _curvature(cfg: Config) -> Iterator[str]:
             yield f"method.name: {cfg.method.name} ends no search here: {why}"
 
 
-def _auxiliary(cfg: Config) -> Iterator[str]:
-    auxiliary = build_method(cfg).auxiliary_skip
-    if auxiliary is not None and auxiliary(0.0) == 0.0:
-        yield f"method.skip_weight: 0 leaves {cfg.method.name} nothing of its own: it searches as darts does. Set it above 0."
-
-
-def _stops(cfg: Config) -> Iterator[str]:
+def _nothing_of_its_own(cfg: Config) -> Iterator[str]:
     method = build_method(cfg)
-    moving = cfg.search.epochs - method.warmup_epochs
+    perturb = method.perturb
+    found = {
+        "skip_weight: 0": method.auxiliary_skip is not None and method.auxiliary_skip(0.0) == 0.0,
+        "decay_scale: 0": any(isinstance(penalty, BetaDecay) and penalty.scale == 0.0 for penalty in method.penalties),
+        "radius_end: 0, as method.radius_start,": isinstance(perturb, RandomPerturbation | AdversarialPerturbation)
+        and perturb.radius.start == perturb.radius.end == 0.0,
+    }
+    yield from (
+        f"method.{key} leaves {cfg.method.name} nothing of its own: it searches as darts does. Set it above 0."
+        for key, is_so in found.items()
+        if is_so
+    )
+
+
+def _stops(cfg: Config, folder: Path) -> Iterator[str]:
+    method = build_method(cfg)
+    moving = spans(method.phases, cfg.search.epochs)[-1].epochs - method.warmup_epochs
     for rule in method.stop:
         if isinstance(rule, StableRanking) and rule.epochs > moving:
-            yield f"method.stable_epochs: {rule.epochs} has no effect: alpha moves for {moving} epochs (search.epochs) in all."
-        if isinstance(rule, SkipLimit) and "skip_connect" not in cfg.space.options.get("primitives", ("skip_connect",)):
+            where = "(search.epochs) in all" if len(method.phases) == 1 else "in the last phase, a share of search.epochs"
+            yield f"method.stable_epochs: {rule.epochs} has no effect: alpha moves for {moving} epochs {where}."
+        if isinstance(rule, SkipLimit) and "skip_connect" not in build_space(cfg, folder=folder).primitives:
             yield f"method.name: {cfg.method.name} ends no search here: space.primitives has no skip_connect to count."
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Polygon
 from matplotlib.path import Path as Curve
 
-from darts_core.genotype import Cell, Genotype
+from darts_core.genotype import LAYERS, Cell, Genotype
 from darts_core.report import palette, style
 from darts_core.report.cell_layout import Box, Layout, Point, Wire, lay_out
 from darts_core.report.graph import OUTPUT, state_name, to_dot
@@ -24,17 +25,20 @@ NODE_WIRE, CONCAT_WIRE = "#4f5d6b", "#c3ccd4"
 ARROW = 0.09
 NUMBER_GAP = 0.06  # inches between an input's name and its number
 RECURRENT_NOTE = "; c is the hidden state, k counts the tokens; c is gated with token k on its way in, and leaves as the nodes' mean"
-CELL_TITLES = {"normal": "Normal cell", "reduce": "Reduction cell", "layers": "Layers"}
+CELL_TITLES = {"normal": "Normal cell", "reduce": "Reduction cell", LAYERS: "Layers"}
 
 
 def draw_cell(genotype: Genotype, cell_type: str, folder: str | Path, stem: str) -> list[Path]:
     """Write ``stem``.svg, .png and .dot of a cell into ``folder`` and return the paths.
 
-    Equal genotypes give equal bytes. Raise ``ValueError`` for another ``cell_type``, or one that the genotype does not have.
+    Among layers an edge of ``none`` is a skip connection that is not there, and is left out. Equal genotypes give equal bytes. Raise
+    ``ValueError`` for another ``cell_type``, or one that the genotype does not have.
     """
     if cell_type not in genotype.cells:
         raise ValueError(f"cell_type must be one of {', '.join(genotype.cells)}. Got {cell_type!r}.")
     cell = genotype.cell(cell_type)
+    if cell_type == LAYERS:
+        cell = replace(cell, nodes=tuple(tuple(edge for edge in edges if edge.op != "none") for edges in cell.nodes))
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     layout = lay_out(cell, label_width=label_width(cell))
@@ -44,7 +48,7 @@ def draw_cell(genotype: Genotype, cell_type: str, folder: str | Path, stem: str)
         note += RECURRENT_NOTE
     if cell_type == "reduce":
         note += "; operations on the two inputs have stride 2"
-    if cell_type == "layers":
+    if cell_type == LAYERS:
         note += "; from the stem's output to the head"
     with style.look():
         families = _families(cell)

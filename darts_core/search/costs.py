@@ -20,6 +20,7 @@ from darts_core.ops import OPS
 from darts_core.supernet.backend import Reference
 from darts_core.supernet.cell import SearchCell
 from darts_core.supernet.image import ImageSupernet
+from darts_core.supernet.kept import Kept
 from darts_core.supernet.supernet import Supernet
 
 Costs = Callable[[Supernet], Mapping[str, Tensor]]
@@ -74,7 +75,10 @@ class NamedCosts:
 
 @dataclass(frozen=True)
 class CountedCosts:
-    """Parameters or MACs of the supernet's own candidates, edge by edge: a strided one counts as such. Counted once a supernet."""
+    """Parameters or MACs of the supernet's own candidates, edge by edge: a strided one counts as such. Counted once a supernet.
+
+    All candidates count whenever that is, those too that a selection has put aside by then, as in a search that is resumed within one.
+    """
 
     kind: Literal["parameters", "macs"]
     _known: WeakKeyDictionary[Supernet, dict[str, Tensor]] = field(default_factory=WeakKeyDictionary, compare=False, repr=False)
@@ -92,7 +96,8 @@ class CountedCosts:
         if self.kind == "macs":
             for _, _, op in _candidates(trial):
                 op.register_forward_hook(lambda module, inputs, output: seen.update({module: inputs[0].shape}))
-            with torch.no_grad(), trial.weighing({c: offer.mask(like) for c, offer in trial.offers.items()}):
+            all_there = {c: Kept(operations=len(offer.primitives), left=offer.ops) for c, offer in trial.offers.items()}
+            with torch.no_grad(), trial.keeping(all_there), trial.weighing({c: offer.mask(like) for c, offer in trial.offers.items()}):
                 assert isinstance(trial, ImageSupernet)
                 trial.eval()(like.new_empty(1, trial.in_channels, SIDE, SIDE))
         found = _zeros(trial)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -24,11 +24,11 @@ DROPOUT_DECAY = 0.2  # of the rate's logarithm, an epoch in which alpha moves (c
 class Phase:
     """What a phase begins with; the epochs of a search are divided among its phases evenly.
 
-    ``add_layers`` cells more than space.layers; of each edge's n operations the ``keeps(n)`` strongest stay (None: all), and one channel
-    in ``channel_proportion`` goes through them (None: as the method says). ``starts_anew`` draws weights and alpha again, and the
-    learning rate begins a cosine of its own; else all that is left is carried over, optimisers included, and candidates that see more
-    channels are widened (:mod:`darts_core.supernet.carry`). ``skip_dropout`` is the rate at which values on skip connections are left
-    out, see :meth:`dropout`.
+    ``add_layers`` cells more than space.layers; of each edge's n operations the ``keeps(n)`` strongest stay (None: all; an edge that has
+    no more keeps its own), and one channel in ``channel_proportion`` goes through them (None: as the method says). ``starts_anew`` draws
+    weights and alpha again, and the learning rate begins a cosine of its own; else all that is left is carried over, optimisers included,
+    and candidates that see more channels are widened (:mod:`darts_core.supernet.carry`). ``skip_dropout`` is the rate at which values on
+    skip connections are left out, see :meth:`dropout`.
     """
 
     add_layers: int = 0
@@ -104,17 +104,26 @@ def check_phases(phases: Sequence[Phase], space: CellSpace) -> None:
             f"method.add_layers must be {[0] * len(added)} with space.name: {space.name}, which says itself what its {space.layers} layers "
             f"are. Got {added}."
         )
-    counts = {len(own) for offer in space.offers().values() for own in offer.ops}
-    fewest = 1 if space.shape.may_be_none or "none" not in space.primitives else 2
+    rows = {(len(names), "none" in names and not space.shape.may_be_none) for offer in space.offers().values() for names in offer.names}
     for number, phase in enumerate(phases, start=1):
         try:
             phase.space(space)
         except ValueError as error:
             raise ValueError(f"method.add_layers: phase {number} has {space.layers + phase.add_layers} cells. {error}") from None
-        for count in counts if phase.keeps is not None else ():
-            kept = phase.keeps(count)  # type: ignore[misc]
-            if not fewest <= kept <= count:
-                raise ValueError(
-                    f"method.kept_operations: {fewest} to {count} expected for phase {number}, as many as an edge still has. Got {kept}."
-                )
-        counts = {count if phase.keeps is None else phase.keeps(count) for count in counts}
+        if phase.keeps is not None:
+            _check_kept(phase.keeps, rows, number)
+            rows = {(min(count, phase.keeps(count)), has_none) for count, has_none in rows}
+
+
+def _check_kept(keeps: Callable[[int], int], rows: Collection[tuple[int, bool]], number: int) -> None:
+    """Raise ``ValueError`` where no edge has as many operations as are to be kept, or one might be left with ``none`` alone.
+
+    ``rows`` are the edges: how many operations they have, and whether ``none`` is one and may not be derived.
+    """
+    most, fewest = max(count for count, _ in rows), 2 if any(has_none for _, has_none in rows) else 1
+    for count, has_none in rows:
+        kept = keeps(count)
+        if not (2 if has_none else 1) <= kept <= most:
+            raise ValueError(
+                f"method.kept_operations: {fewest} to {most} expected for phase {number}, as many as an edge still has. Got {kept}."
+            )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+LARGEST = 1e30
+"""Of an option that is no count: a float32 ends at 3.4e38, and what is multiplied by it must end before that."""
+
 
 def at_least(limit: int, key: str, value: int) -> int:
     """Return ``value``. Raise ``ValueError`` where the option ``key`` of a method is below ``limit``."""
@@ -19,7 +22,9 @@ def in_range(
     below: float | None = None,
     at_most: float | None = None,
 ) -> float:
-    """Return ``value``. Raise ``ValueError`` where the option ``key`` of a method lies outside the limits."""
+    """Return ``value``. Raise ``ValueError`` where the option ``key`` of a method lies outside the limits, or above ``LARGEST``."""
+    if value > LARGEST and at_most is None and below is None:
+        at_most = LARGEST
     limits = {"above": above, "at least": at_least, "below": below, "at most": at_most}
     fits = (
         (above is None or value > above)

@@ -36,7 +36,7 @@ class Selection(Protocol):
 
     @property
     def batches(self) -> int | None:
-        """How many validation batches ``evaluate`` takes; None: everything held out."""
+        """How many validation batches ``evaluate`` takes, of those held out at most; None: everything held out."""
         ...
 
     @property

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from darts_core.search.ranges import LARGEST
+
 Schedule = Callable[[int, int], float]
 """(epoch from 0, number of epochs) -> temperature."""
 
@@ -25,7 +27,8 @@ def _progress(epoch: int, epochs: int) -> float:
 
 
 def _check(first: float, last: float) -> None:
-    if not 0.0 < last <= first:
+    if not 0.0 < last <= first <= LARGEST:
         raise ValueError(
-            f"method.temperature must be positive and at least method.temperature_min, which must be positive, too. Got {first} and {last}."
+            f"method.temperature must be positive and at most {LARGEST:g}, and at least method.temperature_min, which must be positive, "
+            f"too. Got {first} and {last}."
         )

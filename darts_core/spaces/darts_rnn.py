@@ -91,9 +91,9 @@ class RecurrentSpace(Space):
         self.check(genotype)
         return LanguageModel(RecurrentCell(genotype.cell(CELL), width), num_tokens=num_tokens, dropout=dropout, generator=generator)
 
-    def check(self, genotype: Genotype) -> None:
+    def check(self, genotype: Genotype, *, any_size: bool = False) -> None:
         """Raise ``GenotypeError`` where a genotype is of another space, or where a node has more than one edge or none to it."""
-        super().check(genotype)
+        super().check(genotype, any_size=any_size)
         for state, edges in enumerate(genotype.cell(CELL).nodes, start=1):
             if len(edges) != 1:
                 raise GenotypeError(f"recurrent cell, node {state}: one edge expected. Got {len(edges)}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from darts_core.genotype import LAYERS
 from darts_core.nets.macro import MacroFrame
 from darts_core.spaces import SPACES
-from darts_core.spaces.space import CellSpace
+from darts_core.spaces.space import MOST_LAYERS, CellSpace
 from darts_core.supernet.shape import CellShape
 
 MACRO_PRIMITIVES = (
@@ -30,6 +30,10 @@ def enas_macro(*, init_channels: int = 24, layers: int = 12, primitives: tuple[s
     """
     if set(primitives) & set(SKIPS):
         raise ValueError(f"space.primitives must be operations of a layer, not {' or '.join(SKIPS)}. Got {list(primitives)}.")
+    if not primitives:
+        raise ValueError(f"space.primitives must hold an operation of a layer. Got {list(primitives)}.")
+    if layers > MOST_LAYERS:
+        raise ValueError(f"space.layers must be at most {MOST_LAYERS}. Got {layers}.")
     frame = MacroFrame(layers)
     frame.check(layers=layers, stem="cifar", auxiliary=False, section="space")
     rows = [primitives if src == layer else SKIPS for layer in range(layers) for src in range(layer + 1)]

@@ -23,6 +23,11 @@ from darts_core.supernet.policy import derivable, random_cell
 from darts_core.supernet.shape import CellShape
 from darts_core.supernet.supernet import EdgeRelaxation, Relaxation, Supernet
 
+MOST_NODES = 100
+"""Of a cell: 5,150 edges in the space of DARTS. What is meant to be less, a zero too many, is refused before it fills the memory."""
+
+MOST_LAYERS = 1000
+
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
@@ -51,10 +56,27 @@ class Space:
             raise ValueError(f"space.primitives must hold an operation beside 'none'. Got {list(self.primitives)}.")
         if self.shape.nodes < 1:
             raise ValueError(f"space.nodes must be at least 1. Got {self.shape.nodes}.")
+        if self.shape.nodes > MOST_NODES and LAYERS not in self.cell_types:
+            raise ValueError(f"space.nodes must be at most {MOST_NODES}: edges grow with its square. Got {self.shape.nodes}.")
         for cell_type, offer in self.offers().items():
+            self._check_offer(cell_type, offer)
+
+    def _check_offer(self, cell_type: str, offer: Offer) -> None:
+        """Raise ``ValueError`` where an edge, or, where ``none`` may be derived, a whole cell has nothing to offer beside ``none``."""
+        if not self.shape.may_be_none:
             for name, own in zip(self.edge_names, offer.names):
-                if not self.shape.may_be_none and own == ("none",):
+                if own == ("none",):
                     raise ValueError(f"space.edges: {name} of the {cell_type} cell must offer an operation beside 'none'.")
+            return
+        reached = set(range(self.shape.inputs))
+        for (src, dst), own in zip(self.shape.sources, offer.names):
+            if src in reached and own != ("none",):
+                reached.add(dst)
+        if reached.isdisjoint(self.shape.concat):
+            raise ValueError(
+                f"space.edges leaves the {cell_type} cell no way from its input to its output but by 'none'. "
+                f"Another operation expected on the edges of one, such as 0-{self.shape.concat[-1]}."
+            )
 
     def offers(self) -> dict[str, Offer]:
         """Return which operations each edge of each cell type offers."""
@@ -80,11 +102,11 @@ class Space:
         """The relaxed cell's edges as ``source-destination``, in the order of the rows of alpha."""
         return [f"{src}-{dst}" for src, dst in self.shape.sources]
 
-    def check(self, genotype: Genotype) -> None:
+    def check(self, genotype: Genotype, *, any_size: bool = False) -> None:
         """Raise ``GenotypeError`` where a genotype is of another space or names an operation that does not exist.
 
         Published cells may use operations and node counts outside ``primitives`` and ``nodes``: these restrict the search, not what can
-        be built.
+        be built. With ``any_size`` layers may be others than those of this space, too: nobody has said which were searched.
         """
         if genotype.space != self.name:
             own = [name for name in published_names() if published(name).space == self.name]
@@ -93,7 +115,7 @@ class Space:
         if tuple(genotype.cells) != self.cell_types:
             raise GenotypeError(f"The space '{self.name}' has the cells {', '.join(self.cell_types)}. Got {', '.join(genotype.cells)}.")
         for cell_type, cell in genotype.cells.items():
-            self._check_cell(cell_type, cell)
+            self._check_cell(cell_type, cell, any_size=any_size)
             for state, edge in cell.edges:
                 if edge.op not in self.ops:
                     known = ", ".join(self.ops.names())
@@ -101,7 +123,7 @@ class Space:
                         f"{cell_type} cell, node {state}: unknown operation '{edge.op}'{suggest(edge.op, self.ops)}. Known: {known}."
                     )
 
-    def _check_cell(self, cell_type: str, cell: Cell) -> None:
+    def _check_cell(self, cell_type: str, cell: Cell, *, any_size: bool) -> None:
         """Raise ``GenotypeError`` where a cell does not fit the skeleton; where all edges are kept, none may be missing."""
         if cell.inputs != self.shape.inputs:
             raise GenotypeError(f"{cell_type} cell: {self.shape.inputs} inputs expected in the space '{self.name}'. Got {cell.inputs}.")
@@ -109,7 +131,7 @@ class Space:
         last = cell.inputs + len(cell.nodes)
         if joined is not None and cell.concat != tuple(range(last - joined, last)):
             raise GenotypeError(f"{cell_type} cell: its last {joined} of the states up to {last - 1} expected. Got {list(cell.concat)}.")
-        if self.shape.kept_edges is None:
+        if self.shape.kept_edges is None and not (any_size and self.shape.reads is not None):
             if len(cell.nodes) != self.shape.nodes and self.shape.reads is not None:
                 raise GenotypeError(f"{cell_type} cell: {self.shape.nodes} nodes expected, as the space has them. Got {len(cell.nodes)}.")
             for state, edges in enumerate(cell.nodes, start=cell.inputs):
@@ -153,6 +175,8 @@ class CellSpace(Space):
         super().__post_init__()
         if self.init_channels < 1:
             raise ValueError(f"space.init_channels must be at least 1. Got {self.init_channels}.")
+        if self.layers > MOST_LAYERS:
+            raise ValueError(f"space.layers must be at most {MOST_LAYERS}. Got {self.layers}.")
         self.frame.check(layers=self.layers, stem=self.stem, auxiliary=False, section="space")
 
     def frame_of(self, cells: Sequence[CellName] | None) -> Frame:

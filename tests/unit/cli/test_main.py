@@ -3,11 +3,16 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import torch
 
 from darts_core import genotype
 from darts_core.cli import COMMANDS, main
+from darts_core.spaces import SPACES
+
+TWO_LAYERS = Path(__file__).parents[2] / "contract" / "two_layers.json"
 
 
 @pytest.fixture
@@ -113,6 +118,23 @@ def test_a_genotype_file_is_shown_and_drawn(darts, tmp_path):
     names = {file.name for file in (tmp_path / "drawn").iterdir()}
     assert names == {f"cell_{cell}.{kind}" for cell in ("normal", "reduce") for kind in ("svg", "png", "dot")}
     assert out.count("wrote ") == 6
+
+
+@pytest.mark.parametrize(
+    ("space", "options"),
+    [
+        ("enas_macro", {"layers": 6}),
+        ("layerwise", {"search_space": str(TWO_LAYERS)}),
+        ("darts_wide", {"cells": ["normal"]}),
+        ("nasbench201", {"nodes": 3}),
+    ],
+)
+def test_a_genotype_of_another_size_than_the_space_s_own_is_shown(darts, tmp_path, space, options):
+    found = SPACES.build(space, options).random_genotype(torch.Generator().manual_seed(0))
+    found.save(tmp_path / "genotype.json")
+    status, out, err = darts("genotype", str(tmp_path / "genotype.json"))
+    assert status == 0, err
+    assert all(edge.op in out for _, edge in next(iter(found.cells.values())).edges)
 
 
 def test_a_wrong_genotype_is_an_error(darts, tmp_path):

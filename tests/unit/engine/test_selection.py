@@ -62,10 +62,11 @@ def test_interrupted_before_or_while_it_selects_it_ends_alike(images, name, opti
         ("darts_pt", {"tune_epochs": 2, "fixed_alpha": True, "score_batches": 2}),
         ("gdas", {"selection": "perturbation", "tune_epochs": 1}),
         ("smooth_darts", {"selection": "perturbation", "tune_epochs": 1}),
+        ("snas", {"resource": "macs", "selection": "perturbation", "tune_epochs": 2}),
         ("enas", {"hidden_units": 6, "samples": 8, "score_batches": 2}),
         ("random_search", {"samples": 8, "score_batches": 2}),
     ],
-    ids=["darts_pt", "fixed", "gdas", "smooth_darts", "enas", "random_search"],
+    ids=["darts_pt", "fixed", "gdas", "smooth_darts", "snas", "enas", "random_search"],
 )
 def test_killed_in_the_midst_of_it_and_again_nothing_is_computed_twice(images, name, options, computed, tmp_path):
     method = METHODS.build(name, options)
@@ -136,6 +137,23 @@ def test_it_is_judged_by_accuracy_or_by_loss(images, monkeypatch, caplog, score_
     assert len(set(told)) > 2
     last = f"a loss of {-told[-1]:.4f}" if score_by == "loss" else f"{told[-1]:.2f} %"
     assert f"the chosen architecture has {last} on everything held out" in caplog.text
+
+
+def test_more_batches_than_are_held_out_are_those(images):
+    every, too_many = (run(images, method=METHODS.build("random_search", {"samples": 6, "score_batches": n}), epochs=1) for n in (4, 10**9))
+    assert_same(too_many, every)
+
+
+def test_the_auxiliary_skip_is_gone_where_architectures_are_judged(images, monkeypatch):
+    weights, quality = [], selection.mean_quality
+
+    def note_quality(supernet, batches):
+        weights.append(float(supernet.auxiliary_weight))
+        return quality(supernet, batches)
+
+    monkeypatch.setattr(selection, "mean_quality", note_quality)
+    run(images, method=METHODS.build("darts_minus", {"selection": "perturbation", "tune_epochs": 0}), epochs=2)
+    assert set(weights) == {0.0}
 
 
 def test_no_selection_costs_nothing(images):

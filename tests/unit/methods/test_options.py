@@ -135,3 +135,23 @@ def test_darts_plus_has_a_limit():
 def test_a_value_out_of_range_names_key_and_range(name, options, message):
     with pytest.raises(ValueError, match=message):
         METHODS.build(name, options)
+
+
+NUMBERS = [
+    (name, key) for name in METHODS for key, hint in METHODS.types(name).items() if hint in (float, float | None) and key != "return"
+]
+FIRST = {
+    "resource_scale": {"resource": "macs"},
+    "latency_target_ms": {"latency_ms": {}},
+    "latency_scale": {"latency_ms": {}},
+    "entropy_weight": {"arch_gradient": "reinforce"},
+    "baseline_decay": {"arch_gradient": "reinforce"},
+    "skip_target": {"skip_weight": 0.5},
+}
+
+
+@pytest.mark.parametrize(("name", "key"), NUMBERS, ids=lambda part: part)
+def test_a_number_that_no_float32_can_be_is_refused(name, key):
+    needed = {other: value for other, value in FIRST.get(key, {}).items() if other in METHODS.options(name) and name != "enas"}
+    with pytest.raises(ValueError, match=rf"method\.{key.removesuffix('_min')}\b.* Got .*1e\+308|method\.{key}: leave it out"):
+        METHODS.build(name, {**needed, **({"skip_weight": 0.5} if key == "skip_target" else {}), key: 1e308})

@@ -37,6 +37,14 @@ IDLE = [
         "method.name: darts_plus ends no search here: space.primitives has no skip_connect to count.",
     ),
     (
+        {"method": {"name": "darts_plus"}, "space": {"name": "s4"}},  # whose own primitives have none
+        "method.name: darts_plus ends no search here: space.primitives has no skip_connect to count.",
+    ),
+    (
+        {"method": {"name": "p_darts", "stable_epochs": 3, "warmup_epochs": 2}, "search": {"epochs": 12}},
+        "method.stable_epochs: 3 has no effect: alpha moves for 2 epochs in the last phase, a share of search.epochs.",
+    ),
+    (
         {"method": {"name": "random_search", "shared_weights": False, "samples": 3, "halving": 2}},
         "method.halving: 2 has no effect: of method.samples, 3, fewer than two would be left for a second round. Raise that to 4 or more.",
     ),
@@ -193,9 +201,29 @@ def test_random_cells_of_another_size_than_the_published_one_are_told_of(tmp_pat
     assert len(lines) == found
 
 
-@pytest.mark.parametrize(("weight", "found"), [("0.0", 1), ("0.5", 0)])
-def test_darts_minus_without_its_skip_connection_is_darts(tmp_path, weight, found):
+@pytest.mark.parametrize(
+    ("method", "found"),
+    [
+        ("darts_minus, skip_weight: 0.0", "method.skip_weight: 0 leaves darts_minus nothing of its own"),
+        ("darts_minus, skip_weight: 0.5", None),
+        ("beta_darts, decay_scale: 0.0", "method.decay_scale: 0 leaves beta_darts nothing of its own"),
+        ("beta_darts, decay_scale: 1.0", None),
+        ("smooth_darts, radius_start: 0.0, radius_end: 0.0", "method.radius_end: 0, as method.radius_start, leaves smooth_darts nothing"),
+        ("smooth_darts, radius_start: 0.0", None),
+    ],
+)
+def test_a_method_without_what_is_its_own_is_darts(tmp_path, method, found):
     path = tmp_path / "params.yaml"
-    path.write_text(f"data: {{name: digits}}\nmethod: {{name: darts_minus, skip_weight: {weight}}}\n")
-    lines = [line for line in without_effect(load_params(path)) if line.startswith("method.skip_weight: 0 leaves darts_minus nothing")]
-    assert len(lines) == found
+    path.write_text(f"data: {{name: digits}}\nmethod: {{name: {method}}}\n")
+    lines = [line for line in without_effect(load_params(path)) if line.startswith("method.")]
+    assert len(lines) == (found is not None)
+    assert not lines or lines[0].startswith(found)
+
+
+def test_skip_connections_that_the_space_has_beside_its_primitives_are_counted(tmp_path):
+    path = tmp_path / "params.yaml"
+    space = (
+        "space: {name: enas_macro, layers: 3, primitives: [fit_conv_3x3]}\nretrain: {layers: 3, auxiliary: false, drop_path_prob: 0.0}\n"
+    )
+    path.write_text(f"data: {{name: digits}}\nmethod: {{name: darts_plus}}\n{space}")
+    assert not any(line.startswith("method.") for line in without_effect(load_params(path)))

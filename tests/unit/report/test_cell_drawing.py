@@ -6,11 +6,13 @@ from collections import Counter
 
 import matplotlib
 import pytest
+import torch
 
 from darts_core.genotype import Cell, Edge, Genotype, published, published_names
 from darts_core.report import palette, style
 from darts_core.report.cell_drawing import OP_SIZE, draw_cell, label_width
 from darts_core.report.cell_layout import Box
+from darts_core.spaces.enas_macro import enas_macro
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -38,6 +40,18 @@ def test_the_svg_says_each_operation_once_an_edge(name, cell_type, tmp_path, is_
 def test_parallel_edges_are_both_drawn(parallel, tmp_path):
     svg, *_ = draw_cell(parallel, "normal", tmp_path, "cell")
     assert texts(svg).count("sep_conv_5x5") == 2
+
+
+def test_among_layers_what_is_not_connected_is_left_out(tmp_path, is_readable):
+    genotype = enas_macro(layers=6).random_genotype(torch.Generator().manual_seed(0))
+    svg, _, dot = draw_cell(genotype, "layers", tmp_path, "cell")
+    is_readable()
+    ops = Counter(edge.op for _, edge in genotype.cell("layers").edges)
+    assert ops.pop("none") > 3
+    assert {op: texts(svg).count(op) for op in ops} == dict(ops)
+    assert "none" not in texts(svg)
+    assert "zero" not in texts(svg)
+    assert '"none"' not in dot.read_text(encoding="utf-8")
 
 
 def test_equal_genotypes_give_equal_bytes(parallel, tmp_path):

@@ -11,6 +11,7 @@ from darts_core.methods import METHODS
 from darts_core.metrics import count_macs
 from darts_core.search.costs import SIDE, CountedCosts, ExpectedCost, NamedCosts
 from darts_core.spaces.darts_cnn import darts_cnn
+from darts_core.supernet.kept import Kept
 
 PRIMITIVES = ("none", "skip_connect", "sep_conv_3x3")
 CELLS = [Cell(((Edge(a, 0), Edge(b, 1)),), (2,)) for a, b in itertools.product(PRIMITIVES, PRIMITIVES)]
@@ -87,6 +88,16 @@ def test_the_gradient_is_that_of_a_small_step(net):
             ends.append(penalty(net, 0.0))
             alpha[1, 2] -= step
     torch.testing.assert_close((ends[0] - ends[1]) / 2e-5, gradient[1, 2], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["parameters", "macs"])
+def test_what_a_selection_has_put_aside_still_has_its_cost(net, kind):
+    whole = CountedCosts(kind)(net)
+    plan = {c: Kept(operations=3, left=offer.ops).choosing(0, 1).cutting(1, 0) for c, offer in net.offers.items()}
+    with net.keeping(plan):
+        late = CountedCosts(kind)(net)  # as after a kill in the midst of a selection: nobody has counted before
+    assert all(torch.equal(cost_EO, late[c]) for c, cost_EO in whole.items())
+    assert all((cost_EO[:, 2] > 0).all() for cost_EO in late.values())
 
 
 def test_what_is_penalised_loses_weight(net):

@@ -58,6 +58,13 @@ def test_it_keeps_what_is_worth_most(space, seed):
     assert net._kept is None
 
 
+def test_of_equals_the_first_is_kept():
+    genotype, score = select(supernet(CNN), CNN, lambda: 1.0)
+    for cell in genotype.cells.values():
+        assert [[(edge.op, edge.src) for edge in edges] for edges in cell.nodes] == [[("max_pool_3x3", 0), ("max_pool_3x3", 1)]] * 3
+    assert score == 1.0
+
+
 def test_every_decision_but_the_last_is_tuned_as_far_as_it_is_made():
     net, seen = supernet(CNN), []
     _, evaluate = worth(net, torch.Generator().manual_seed(0))

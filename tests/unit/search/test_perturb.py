@@ -61,6 +61,25 @@ def test_the_attack_is_on_this_batch(trained, batch):
         assert own > other
 
 
+def test_of_all_points_on_the_way_the_worst_is_taken(trained, batch):
+    """A loss that is highest at the clean weights, and one that is highest at the third point, where the steps go on."""
+    images, seen = batch(0), []
+    before = loss_at(trained.supernet, clean(trained.supernet), images)
+
+    def peak(scores, targets):
+        return -(F.cross_entropy(scores, targets) - before).square()
+
+    def third(scores, targets):
+        seen.append({cell: op_EO.detach().clone() for cell, op_EO in ((c, w.op_EO) for c, w in trained.supernet._imposed.items())})
+        return F.cross_entropy(scores, targets) + (100.0 if len(seen) == 3 else 0.0)
+
+    for loss in (peak, third):
+        found = KINDS["adversarial"](trained.supernet, loss, images, progress=0.5, generator=torch.Generator().manual_seed(0))
+        expected = clean(trained.supernet) if loss is peak else seen[2]
+        assert all(torch.equal(op_EO, expected[cell]) for cell, op_EO in found.items())
+    assert len(seen) == 9, "the clean weights, a random point, and seven steps from there"
+
+
 def test_one_step_is_the_sign_of_the_gradient(trained, batch):
     """From the clean weights, with a radius that clips nothing, against the update written out."""
     supernet, images = trained.supernet, batch(3)

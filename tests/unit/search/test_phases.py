@@ -6,6 +6,7 @@ import torch
 from darts_core.methods import METHODS
 from darts_core.search.phases import Phase, check_phases, span_of, spans, strongest_operations
 from darts_core.spaces.darts_cnn import darts_cnn
+from darts_core.spaces.restrict import restricted
 from darts_core.supernet.offer import Offer
 
 ANEW = Phase(starts_anew=True)
@@ -37,6 +38,28 @@ def test_what_cannot_be_kept_is_refused():
         with pytest.raises(ValueError, match=rf"method\.kept_operations: 2 to 3 expected for phase 2, .* Got {kept}\."):
             check_phases((Phase(), Phase(keeps=lambda count, kept=kept: kept)), space)
     check_phases((Phase(), Phase(keeps=lambda count: 2)), space)
+
+
+def test_an_edge_of_few_operations_keeps_its_own():
+    edges = {"0-2": ("skip_connect",), "normal/1-2": ("none", "sep_conv_3x3")}
+    space = restricted(darts_cnn(nodes=2, primitives=("none", "skip_connect", "max_pool_3x3", "sep_conv_3x3")), edges=edges)
+    for name, options in (
+        ("p_darts", {"kept_operations": (3, 2), "add_layers": (0, 0, 0)}),
+        ("drnas", {"progressive": True, "kept_operations": 2}),
+    ):
+        phases = METHODS.build(name, options).phases
+        check_phases(phases, space)
+        offers = space.offers()
+        even = {c: offer.mask(torch.zeros(())) for c, offer in offers.items()}
+        left = strongest_operations(even, offers, phases[-1].keeps)
+        assert left["normal"][:2] == [["skip_connect"], ["none", "sep_conv_3x3"]]
+        assert [len(own) for own in left["normal"][2:]] == [2, 2, 2]
+    for kept in ((5, 2), (3, 1)):  # no edge has so many; one would be left with what may be none
+        phase = 2 if kept[0] == 5 else 3
+        with pytest.raises(ValueError, match=rf"method\.kept_operations: 2 to . expected for phase {phase}, .* Got {kept[phase - 2]}\."):
+            check_phases(METHODS.build("p_darts", {"kept_operations": kept, "add_layers": (0, 0, 0)}).phases, space)
+    with pytest.raises(ValueError, match=r"method\.kept_operations: 2 to 4 expected for phase 2, .* Got 1\."):
+        check_phases(METHODS.build("drnas", {"progressive": True}).phases, space)  # half of two, of which one is none
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,8 @@ def test_the_controller_decides_on_every_layer_and_connection():
     [
         ({"layers": 4}, r"space\.layers must be a multiple of 3.* Got 4"),
         ({"layers": 0}, r"space\.(layers|nodes) must be"),
+        ({"layers": 3 * 10**8}, r"space\.layers must be at most 1000\. Got 300000000\."),
+        ({"primitives": ()}, r"space\.primitives must hold an operation of a layer\. Got \[\]\."),
         ({"primitives": ("fit_conv_3x3", "skip_connect")}, r"space\.primitives must be operations of a layer, not none or skip_connect"),
     ],
 )

@@ -61,6 +61,16 @@ def test_where_all_edges_are_kept_no_operation_means_none():
     assert space.spell(genotype).startswith("|none~0|+")
 
 
+def test_a_cell_that_nothing_goes_through_is_refused():
+    """Where none may be derived, edges may offer it alone, but not all on every way to the output."""
+    ways = {"0-3": [], "1-3": [], "0-2": [], "1-2": []}  # 2-3 is left, which nothing leads to
+    with pytest.raises(ValueError, match=r"space\.edges leaves the normal cell no way .* such as 0-3\."):
+        SPACES.build("nasbench201", {"edges": ways})
+    for left in ("0-3", "0-2"):
+        space = SPACES.build("nasbench201", {"edges": {name: ops for name, ops in ways.items() if name != left}})
+        space.check(space.random_genotype(torch.Generator().manual_seed(0)))
+
+
 @pytest.mark.parametrize(
     ("edges", "message"),
     [

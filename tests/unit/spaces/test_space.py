@@ -42,6 +42,8 @@ def test_counting_by_listing():
         ({"primitives": ()}, "space.primitives must hold an operation beside 'none'"),
         ({"primitives": ("skip_connect", "skip_connect")}, "space.primitives names an operation twice"),
         ({"nodes": 0}, "space.nodes must be at least 1. Got 0"),
+        ({"nodes": 10**9}, r"space.nodes must be at most 100: edges grow with its square\. Got 1000000000\."),
+        ({"layers": 10**9}, r"space.layers must be at most 1000\. Got 1000000000\."),
         ({"init_channels": 0}, "space.init_channels must be at least 1. Got 0"),
         ({"layers": 2}, "space.layers must be at least 3"),
     ],
