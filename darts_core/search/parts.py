@@ -27,6 +27,7 @@ def with_parts(
     stable_epochs: int | None = None,
     selection: Literal["perturbation"] | None = None,
     tune_epochs: int | None = None,
+    score_by: Literal["accuracy", "loss"] | None = None,
     prune_below: float | None = None,
 ) -> Method:
     """Return ``method`` with these parts in the place of its own; null leaves a part as it is. They are options of every method.
@@ -35,7 +36,8 @@ def with_parts(
     ``edge_weights`` gives edges a softmax of their own (both PC-DARTS, arXiv:1907.05737); ``warmup_epochs`` are those in which the weights
     move alone; the search also ends once the order of the operations has been the same on every edge for ``stable_epochs`` epochs.
     ``selection`` chooses the architecture after the last epoch, ``perturbation`` as in DARTS-PT (arXiv:2108.04392), with ``tune_epochs``
-    epochs (null: 5) between two decisions. Operations that weigh less than ``prune_below`` after an epoch are not computed any more.
+    epochs (null: 5) between two decisions, by what the supernet's accuracy (null) or loss misses most (``score_by``). Operations that
+    weigh less than ``prune_below`` after an epoch are not computed any more.
     """
     _check_supernet(method, channel_proportion=channel_proportion, edge_weights=edge_weights)
     parts: dict[str, Any] = {}
@@ -50,9 +52,7 @@ def with_parts(
     if arch_gradient is not None:
         parts["arch_gradient"] = _gradient(method, arch_gradient)
     if channel_proportion is not None:
-        if any(phase.channel_proportion is not None for phase in method.phases):
-            raise ValueError(f"method.channel_proportion: leave it out, for the phases have their own. Got {channel_proportion}.")
-        parts["channel_proportion"] = at_least(1, "channel_proportion", channel_proportion)
+        parts["channel_proportion"] = _proportion(method, channel_proportion)
     if edge_weights and isinstance(method.arch_gradient, Reinforce):
         raise ValueError("method.edge_weights must be false or null with REINFORCE, which moves what is drawn: edges are not.")
     if edge_weights is not None:
@@ -63,7 +63,7 @@ def with_parts(
         parts["stop"] = (*method.stop, StableRanking(at_least(1, "stable_epochs", stable_epochs)))
     if prune_below is not None:
         parts["prune_below"] = _limit(method, prune_below)
-    if (select := _selection(method, selection, tune_epochs)) is not None:
+    if (select := _selection(method, selection, tune_epochs, score_by)) is not None:
         parts["select"] = select
     return replace(method, **parts)
 
@@ -78,6 +78,12 @@ def _gradient(method: Method, name: str) -> ArchGradient:
             f"Got '{name}'."
         )
     return ARCH_GRADIENTS.build(name)
+
+
+def _proportion(method: Method, proportion: int) -> int:
+    if any(phase.channel_proportion is not None for phase in method.phases):
+        raise ValueError(f"method.channel_proportion: leave it out, for the phases have their own. Got {proportion}.")
+    return at_least(1, "channel_proportion", proportion)
 
 
 def _check_moves(method: Method, **given: str | float | None) -> None:
@@ -101,12 +107,11 @@ def _limit(method: Method, below: float) -> float:
     return in_range(below, "prune_below", above=0.0, below=1.0)
 
 
-def _selection(method: Method, selection: str | None, tune_epochs: int | None) -> Selection | None:
+def _selection(method: Method, selection: str | None, tune_epochs: int | None, score_by: str | None) -> Selection | None:
     if selection is None:
-        if tune_epochs is not None:
-            raise ValueError(
-                f"method.tune_epochs has an effect with method.selection: perturbation alone. Set it to null. Got {tune_epochs}."
-            )
+        for key, value in {"tune_epochs": tune_epochs, "score_by": score_by}.items():
+            if value is not None:
+                raise ValueError(f"method.{key} has an effect with method.selection: perturbation alone. Set it to null. Got {value}.")
         return None
     if method.select is not None:
         raise ValueError(f"method.selection: leave it out, for this method has a selection of its own. Got '{selection}'.")
@@ -114,4 +119,4 @@ def _selection(method: Method, selection: str | None, tune_epochs: int | None) -
         raise ValueError(
             f"method.selection: leave it out: it would choose past method.skip_limit, which has no say in it. Got '{selection}'."
         )
-    return MostMissed(tune_epochs=5 if tune_epochs is None else at_least(0, "tune_epochs", tune_epochs))
+    return MostMissed(tune_epochs=5 if tune_epochs is None else at_least(0, "tune_epochs", tune_epochs), by_loss=score_by == "loss")

@@ -28,6 +28,7 @@ class Asking:
 
     genotypes: list
     batches: int | None = None
+    by_loss: bool = False
     rule: str = "asking"
 
     def __call__(self, supernet, space, *, evaluate, tune, generator):

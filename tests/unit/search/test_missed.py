@@ -127,6 +127,8 @@ def test_any_method_can_select_so():
     method = METHODS.build("fair_darts", {"selection": "perturbation", "tune_epochs": 2})
     assert method.select == MostMissed(tune_epochs=2)
     assert METHODS.build("gdas", {"selection": "perturbation"}).select == MostMissed(tune_epochs=5)
+    assert METHODS.build("gdas", {"selection": "perturbation", "score_by": "loss"}).select == MostMissed(tune_epochs=5, by_loss=True)
+    assert METHODS.build("darts_pt", {"score_by": "loss"}).select == MostMissed(tune_epochs=5, by_loss=True)
     assert METHODS.build("gdas").select is None
     assert METHODS.build("darts_pt", {"tune_epochs": 1, "score_batches": 2}).select == MostMissed(tune_epochs=1, batches=2)
     assert isinstance(METHODS.build("random_search").select, BestOfRandom)
@@ -136,6 +138,7 @@ def test_any_method_can_select_so():
     ("name", "options", "message"),
     [
         ("darts", {"tune_epochs": 1}, r"method\.tune_epochs has an effect with method\.selection: perturbation alone\. .* Got 1\."),
+        ("darts", {"score_by": "loss"}, r"method\.score_by has an effect with method\.selection: perturbation alone\. .* Got loss\."),
         ("darts_pt", {"tune_epochs": -1}, r"method\.tune_epochs must be at least 0\. Got -1\."),
         ("darts_pt", {"score_batches": 0}, r"method\.score_batches must be at least 1\. Got 0\."),
         ("darts_pt", {"selection": "perturbation"}, r"method\.selection: leave it out, .* a selection of its own\. Got 'perturbation'"),
