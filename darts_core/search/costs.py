@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from darts_core.metrics import count_macs, count_parameters
 from darts_core.ops import OPS
+from darts_core.search.ranges import LARGEST
 from darts_core.supernet.backend import Reference
 from darts_core.supernet.cell import SearchCell
 from darts_core.supernet.image import ImageSupernet
@@ -54,15 +55,18 @@ class NamedCosts:
     key: str
 
     def check(self, primitives: Sequence[str]) -> None:
-        """Raise ``ValueError`` where an operation has no cost, or a name is none; ``none`` costs nothing unless it is named."""
-        missing = [name for name in primitives if name not in self.cost and name != "none"]
+        """Raise ``ValueError`` where an operation has no cost, a name is none, or nothing costs anything; ``none`` needs no cost."""
+        needed = [name for name in primitives if name != "none"]
+        missing = [name for name in needed if name not in self.cost]
         unknown = [name for name in self.cost if name not in OPS]
-        wrong = [name for name, cost in self.cost.items() if not cost >= 0.0]
+        wrong = [name for name, cost in self.cost.items() if not 0.0 <= cost <= LARGEST]
         if missing or unknown or wrong:
             raise ValueError(
-                f"{self.key}: a number of at least 0 for each of {', '.join(primitives)} expected. "
-                f"Missing: {', '.join(missing) or '-'}; unknown: {', '.join(unknown) or '-'}; negative: {', '.join(wrong) or '-'}."
+                f"{self.key}: a number from 0 to {LARGEST:g} for each of {', '.join(needed)} expected. "
+                f"Missing: {', '.join(missing) or '-'}; unknown: {', '.join(unknown) or '-'}; out of range: {', '.join(wrong) or '-'}."
             )
+        if not any(self.cost.get(name, 0.0) > 0.0 for name in primitives):
+            raise ValueError(f"{self.key}: a number above 0 for at least one of {', '.join(needed)} expected. Got 0 for all.")
 
     def __call__(self, supernet: Supernet) -> dict[str, Tensor]:
         """Return cost_EO of each cell type: the named cost, as often as the operation stands there."""

@@ -9,7 +9,7 @@ import torch
 from darts_core.genotype import Cell, Edge, Genotype
 from darts_core.methods import METHODS
 from darts_core.metrics import count_macs
-from darts_core.search.costs import SIDE, CountedCosts, ExpectedCost, NamedCosts
+from darts_core.search.costs import SIDE, CountedCosts, ExpectedCost, NamedCosts, check_costs
 from darts_core.spaces.darts_cnn import darts_cnn
 from darts_core.supernet.kept import Kept
 
@@ -117,8 +117,12 @@ def test_settings_that_do_not_fit_are_refused(net):
     with pytest.raises(ValueError, match=r"method\.latency_target_ms: only method\.latency_ms gives it an effect"):
         METHODS.build("proxyless", {"latency_target_ms": 2.0})
     method = METHODS.build("proxyless", {"latency_ms": {"skip_conect": 1.0, "sep_conv_3x3": 2.0}})
-    with pytest.raises(ValueError, match=r"method\.latency_ms: .* Missing: skip_connect; unknown: skip_conect; negative: -\."):
+    with pytest.raises(ValueError, match=r"method\.latency_ms: .* Missing: skip_connect; unknown: skip_conect; out of range: -\."):
         method.penalties[0](net, 0.0)
+    for cost, message in ((0.0, r"a number above 0 for at least one of .* Got 0 for all"), (1e308, "out of range: skip_connect")):
+        told = {"skip_connect": cost, "sep_conv_3x3": 0.0}
+        with pytest.raises(ValueError, match=message):
+            check_costs(METHODS.build("proxyless", {"latency_ms": told}).penalties, ["none", *told])
     once, thrice = (
         METHODS.build("proxyless", {"latency_ms": MS, "latency_target_ms": 4.0, "latency_scale": scale}).penalties[0](net, 0.0).item()
         for scale in (1.0, 3.0)
