@@ -16,7 +16,8 @@ from darts_core.report.table import markdown_table, text_table
 BASELINE = "random_search"
 METHODS_NOTE = (
     "Accuracies in percent, deviation over the seeds (n - 1). Less random search: mean of the differences seed by seed, with Student's "
-    "95 % interval for pairs.\nSeconds are those of the search, selection included."
+    "95 % interval for pairs; in brackets how many of the runs have a partner, unless all do.\nSeconds are those of the search, selection "
+    "included."
 )
 
 
@@ -33,13 +34,14 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class MethodScore:
-    """A method over its seeds; ``less_random`` is the mean of its differences to random search with the same seeds, where there are any."""
+    """A method over its seeds; ``less_random`` is the mean of its ``pairs`` of differences to random search, of seeds that both have."""
 
     method: str
     seeds: tuple[int, ...]
     accuracy: float
     deviation: float | None
     less_random: float | None
+    pairs: int
     interval: Interval | None
     percentile: float | None
     seconds: float
@@ -72,6 +74,7 @@ def _score(own: Sequence[Outcome], random: dict[int, float]) -> MethodScore:
         accuracy=statistics.fmean(accuracies),
         deviation=statistics.stdev(accuracies) if len(own) > 1 else None,
         less_random=statistics.fmean(differences) if differences else None,
+        pairs=len(differences),
         interval=mean_interval(differences),
         percentile=statistics.fmean(percentiles) if percentiles else None,
         seconds=statistics.fmean(one.seconds for one in own),
@@ -100,6 +103,7 @@ def save_methods(outcomes: Sequence[Outcome], folder: Path) -> None:
             "accuracy": one.accuracy,
             "deviation": one.deviation,
             "less_random": one.less_random,
+            "pairs": one.pairs,
             "low": None if one.interval is None else one.interval.low,
             "high": None if one.interval is None else one.interval.high,
             "percentile": one.percentile,
@@ -120,7 +124,7 @@ def _cells(scores: Sequence[MethodScore]) -> tuple[list[str], list[list[str]]]:
             str(len(one.seeds)),
             f"{one.accuracy:.2f}",
             _number(one.deviation, ".2f"),
-            _number(one.less_random, "+.2f"),
+            _number(one.less_random, "+.2f") + (f" ({one.pairs} of {len(one.seeds)})" if 0 < one.pairs < len(one.seeds) else ""),
             "-" if one.interval is None else f"{one.interval.low:+.2f} to {one.interval.high:+.2f}",
             _number(one.percentile, ".1f"),
             f"{one.seconds:.0f}",

@@ -24,7 +24,7 @@ RUNS = [
 def test_differences_are_paired_over_the_seeds_that_both_have():
     gdas, random, alone = by_method(RUNS)
     assert (gdas.method, gdas.seeds, gdas.accuracy, gdas.deviation, gdas.seconds) == ("gdas", (0, 1, 2), 86.0, 2.0, 11.0)
-    assert gdas.less_random == 2.5  # 1 and 4; seed 2 has no partner
+    assert (gdas.less_random, gdas.pairs) == (2.5, 2)  # 1 and 4; seed 2 has no partner
     assert gdas.interval == pytest.approx((2.5 - 12.7062 * 1.5, 2.5 + 12.7062 * 1.5), rel=1e-5)
     assert (random.less_random, random.interval) == (None, None)
     assert (alone.deviation, alone.less_random) == (None, None)
@@ -33,13 +33,14 @@ def test_differences_are_paired_over_the_seeds_that_both_have():
 def test_the_tables_say_so(tmp_path):
     text = methods_text(by_method(RUNS))
     assert " ".join(text.splitlines()[0].split()) == "method runs accuracy deviation less random search 95 % seconds"
-    assert "+2.50  -16.56 to +21.56" in text
-    assert "| gdas | 3 | 86.00 | 2.00 | +2.50 | -16.56 to +21.56 | 11 |" in methods_markdown(by_method(RUNS))
+    assert "+2.50 (2 of 3)  -16.56 to +21.56" in text
+    assert "| gdas | 3 | 86.00 | 2.00 | +2.50 (2 of 3) | -16.56 to +21.56 | 11 |" in methods_markdown(by_method(RUNS))
     save_methods(RUNS, tmp_path)
     rows = list(csv.DictReader((tmp_path / "methods.csv").read_text().splitlines()))
     assert [row["seeds"] for row in rows] == ["0 1 2", "0 1", "7"]
     assert float(rows[0]["low"]) == pytest.approx(-16.559, abs=1e-3)
-    assert rows[2]["less_random"] == ""
+    assert [(row["less_random"], row["pairs"]) for row in rows] == [("2.5", "2"), ("", "0"), ("", "0")]
+    assert "(" not in methods_text(by_method(RUNS[:2] + RUNS[3:5])), "every run has a partner"
     assert len((tmp_path / "runs.csv").read_text().splitlines()) == 1 + len(RUNS)
     assert "Student's" in (tmp_path / "methods.md").read_text()
 
