@@ -50,7 +50,7 @@ def words_of(hint):
 def combines(method, options):
     """Whether a crossing has a meaning; tests/unit/methods/test_options.py has those that are refused."""
     plain = METHODS.build(method)
-    if {"selection", "rank_by"} & {*options}:
+    if {"selection", "score_by", "rank_by"} & {*options}:
         return False  # chooses after the last step, or without a supernet
     if "arch_gradient" in options and not isinstance(plain.arch_gradient, FirstOrder | Unrolled | Exact):
         return False

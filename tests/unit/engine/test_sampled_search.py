@@ -36,7 +36,7 @@ def test_random_search_takes_the_best_that_it_draws(images):
                 seen.append((genotype, evaluate()))
         return max(seen, key=lambda pair: pair[1])
 
-    select.batches, select.rule = 2, "best_of_random"
+    select.batches, select.by_loss, select.rule = 2, False, "best_of_random"
     method = METHODS.build("random_search", {"samples": 6, "score_batches": 2})
     result = run(images, method=method)
     other = run(images, method=dataclasses.replace(method, select=select))
