@@ -75,6 +75,8 @@ def objective(supernet, inner, shift):
             offset += alpha.numel()
     optimizer.zero_grad()
     F.cross_entropy(twin(TRAIN[0]), TRAIN[1]).backward()
+    if inner.grad_clip is not None:
+        torch.nn.utils.clip_grad_norm_(twin.weights().values(), inner.grad_clip)
     optimizer.step()
     with torch.no_grad():
         return float(F.cross_entropy(twin(VALID[0]), VALID[1]))
@@ -156,6 +158,25 @@ def test_the_loss_that_is_returned_is_the_one_that_was_differentiated(case, orde
     value = order()(supernet, F.cross_entropy, train=TRAIN, valid=VALID, inner=inner)
     expected = objective(supernet, dataclasses.replace(inner, lr=lr), torch.zeros(1000, dtype=torch.float64))
     assert float(value) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("grad_clip", [0.05, 1e3])
+def test_the_inner_step_is_clipped_as_the_weight_step_is(case, grad_clip):
+    """To a norm that the gradient exceeds, and to one that it does not."""
+    supernet, inner = case
+    clipped = dataclasses.replace(inner, grad_clip=grad_clip)
+    directions = torch.randn(2, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    check_against_the_objective(Exact(), supernet, clipped, directions=directions)
+    value = Unrolled()(supernet, F.cross_entropy, train=TRAIN, valid=VALID, inner=clipped)
+    assert float(value) == pytest.approx(objective(supernet, clipped, torch.zeros(1000, dtype=torch.float64)), rel=1e-12)
+
+
+def test_what_is_frozen_beforehand_stays_so():
+    weights = [torch.nn.Parameter(torch.ones(2), requires_grad=wanted) for wanted in (True, False)]
+    with pytest.raises(KeyboardInterrupt), bilevel.frozen(weights):
+        assert not any(p.requires_grad for p in weights)
+        raise KeyboardInterrupt
+    assert [p.requires_grad for p in weights] == [True, False]
 
 
 @pytest.mark.parametrize("order", [FirstOrder, Unrolled, Exact])
