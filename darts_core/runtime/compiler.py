@@ -28,6 +28,7 @@ TUNING = (("-march=native",), ("-mcpu=native",))  # elsewhere, and on ARM
 FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-pthread", "-fno-math-errno", "-fno-trapping-math")
 BUILD_SECONDS = 600
 _BUILDING = "building-"
+_COMPLAINTS = ("error", "failed")  # the linker says of a full disk that it failed, ahead of an error without a reason
 _NO_COMPILER = f"no C++ compiler: none of {', '.join(COMPILERS)} is on PATH, and CXX names none"
 
 
@@ -151,8 +152,8 @@ def _compile(command: Sequence[str]) -> str:
             raise
     if compiling.returncode == 0:
         return ""
-    lines = [line for line in told.splitlines() if "error" in line.lower()] or told.splitlines() or ["no message"]
-    return lines[0]
+    every = told.splitlines()
+    return next((line for line in every if any(word in line.lower() for word in _COMPLAINTS)), next(iter(every), "no message"))
 
 
 def find_compiler() -> list[str]:

@@ -182,6 +182,28 @@ def test_options_in_cxx_and_an_older_compiler(source, monkeypatch, tmp_path):
     assert load_library(source).seven() == 7
 
 
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (
+            ("ld: final link failed: No space left on device", "collect2: error: ld returned 1"),
+            "ld: final link failed: No space left on device",
+        ),
+        (("In file included from x.h:", "x.h:1: fatal error: y.h: not there", "compilation failed"), "x.h:1: fatal error: y.h: not there"),
+        (("something else",), "something else"),
+        ((), "no message"),
+    ],
+)
+def test_the_line_that_says_why(source, monkeypatch, tmp_path, lines, expected):
+    failing = tmp_path / "failing"
+    failing.write_text(f"#!{shutil.which('bash')}\n" + "".join(f"echo '{line}' >&2\n" for line in lines) + "exit 1\n")
+    failing.chmod(0o755)
+    monkeypatch.setenv("CXX", str(failing))
+    with pytest.raises(BuildError) as raised:
+        load_library(source)
+    assert str(raised.value) == f"{failing} failed: {expected}"
+
+
 @needs_compiler
 def test_a_relative_folder(source, monkeypatch, tmp_path):
     (tmp_path / "here").mkdir(mode=0o700)
