@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from benchmarks import retrain_step
-from benchmarks.machine import facts, one_core, peak_gflops
+from benchmarks.machine import facts, one_core, peak_gflops, whole_number
 from benchmarks.supernets import CPU, Size, backends
 from benchmarks.supernets import build as build_search
 from darts_core.data import AugmentPolicy, Batches, Cycle, Images
@@ -88,9 +88,9 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.data", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     for name, value in (("images", 50_000), ("pixels", 32), ("batch", 64), ("rounds", 5)):
-        parser.add_argument(f"--{name}", type=int, default=value)
+        parser.add_argument(f"--{name}", type=whole_number, default=value)
     parser.add_argument("--steps", type=int, default=3, help="steps of search and of retraining whose share of data is measured; 0: none")
-    parser.add_argument("--step-batch", type=int, default=16, help="images of a batch of these steps")
+    parser.add_argument("--step-batch", type=whole_number, default=16, help="images of a batch of these steps")
     options = parser.parse_args(arguments)
     core = one_core()
     pixels = np.random.default_rng(0).integers(0, 256, (options.images, 3, options.pixels, options.pixels), dtype=np.uint8)

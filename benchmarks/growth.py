@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.machine import CLOCKS, facts, one_core
+from benchmarks.machine import CLOCKS, facts, one_core, whole_number
 from benchmarks.memory import in_a_process
 from benchmarks.search_step import take_turns
 from benchmarks.supernets import Size, backends, batch, build
@@ -144,11 +144,12 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("reports/growth"), help="folder for the tables and the figure")
     parser.add_argument("--backend", choices=BACKENDS, default=backends()[-1])
     parser.add_argument("--memory", choices=["normal", "lean"], default="normal")
-    parser.add_argument("--base", nargs=len(AXES), type=int, default=list(asdict(Point()).values()), metavar=tuple(map(str.upper, AXES)))
+    base = list(asdict(Point()).values())
+    parser.add_argument("--base", nargs=len(AXES), type=whole_number, default=base, metavar=tuple(map(str.upper, AXES)))
     for axis, values in AXES.items():
-        parser.add_argument(f"--{axis}", nargs="*", type=int, default=values, help="besides the base's")
-    parser.add_argument("--pixels", type=int, default=16)
-    parser.add_argument("--rounds", type=int, default=5)
+        parser.add_argument(f"--{axis}", nargs="*", type=whole_number, default=values, help="besides the base's")
+    parser.add_argument("--pixels", type=whole_number, default=16)
+    parser.add_argument("--rounds", type=whole_number, default=5)
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="own: seconds of this process, beside other work")
     return parser.parse_args(arguments)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import statistics
 import time
@@ -19,13 +20,26 @@ _SIDE = 768
 _BFLOAT16 = {"avx512_bf16", "amx_bf16"}  # as Linux names them
 
 
+def whole_number(text: str) -> int:
+    """Return a whole number of at least 1 that an option was given. Raise ``argparse.ArgumentTypeError`` for anything else."""
+    if not text.isascii() or not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a whole number of at least 1 expected. Got {text!r}.")
+    return int(text)
+
+
 def one_core(core: int | None = None) -> int | None:
-    """Confine this process and torch to one core (the last it may use), as the stages do to the allocator; return its number."""
+    """Confine this process and torch to one core (the last it may use), as the stages do to the allocator; return its number.
+
+    Raise ``ValueError`` for a core that this process may not use.
+    """
     torch.set_num_threads(1)
     keep_freed_memory()
     if not hasattr(os, "sched_setaffinity"):
         return None
-    core = max(os.sched_getaffinity(0)) if core is None else core
+    found = os.sched_getaffinity(0)
+    if core is not None and core not in found:
+        raise ValueError(f"--core: one of those that this process may use expected, {', '.join(map(str, sorted(found)))}. Got {core}.")
+    core = max(found) if core is None else core
     os.sched_setaffinity(0, {core})
     return core
 

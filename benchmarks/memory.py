@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.machine import facts, one_core, peak_gflops
+from benchmarks.machine import facts, one_core, peak_gflops, whole_number
 from benchmarks.supernets import CPU, Size, backends, batch, build
 from darts_core.runtime.allocator import return_freed_memory
 from darts_core.runtime.memory import PeakMemory, resident_mib
@@ -64,12 +64,12 @@ def main(arguments: list[str]) -> None:
     """Measure, each row in a process of its own, and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--batch", nargs="+", type=int, default=[16, 64])
+    parser.add_argument("--batch", nargs="+", type=whole_number, default=[16, 64])
     parser.add_argument("--backend", nargs="+", choices=BACKENDS, help="otherwise all but compiled that can be had here")
     parser.add_argument("--memory", nargs="+", choices=["normal", "lean"], default=["normal", "lean"])
     parser.add_argument("--here", action="store_true", help="one row, in this process")
     for name, value in vars(Size()).items():
-        parser.add_argument(f"--{name}", type=int, default=value)
+        parser.add_argument(f"--{name}", type=whole_number, default=value)
     options = parser.parse_args(arguments)
     chosen = options.backend or backends()
     size = Size(channels=options.channels, cells=options.cells, nodes=options.nodes, pixels=options.pixels)
@@ -97,7 +97,10 @@ def in_a_process(size: Size, number: int, *, backend: str, memory: str) -> dict[
     sizes = [part for name, value in vars(size).items() for part in (f"--{name}", str(value))]
     chosen = ["--batch", str(number), "--backend", backend, "--memory", memory]
     command = [sys.executable, "-m", "benchmarks.memory", "--here", *chosen, *sizes]
-    row: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)  # what it says of a failure is for everybody to read
+    if done.returncode:
+        raise SystemExit(f"{backend}, {memory}, N={number}: no row (exit status {done.returncode}).")
+    row: dict[str, Any] = json.loads(done.stdout)
     return row
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.machine import CLOCKS, computes_bfloat16, facts, one_core, peak_gflops
+from benchmarks.machine import CLOCKS, computes_bfloat16, facts, one_core, peak_gflops, whole_number
 from darts_core.config import RetrainConfig
 from darts_core.engine.retrain import Trainer
 from darts_core.genotype import published
@@ -109,7 +109,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--genotype", default="DARTS_V2")
     parser.add_argument("--ways", nargs="+", choices=WAYS, help="published always takes part, for the ratio")
     for name, value in (("channels", 36), ("cells", 20), ("pixels", 32), ("batch", 16), ("rounds", 5)):
-        parser.add_argument(f"--{name}", type=int, default=value)
+        parser.add_argument(f"--{name}", type=whole_number, default=value)
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="own: seconds of this process alone, beside other work")
     options = parser.parse_args(arguments)
     can = computes_bfloat16()

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.machine import CLOCKS, facts, one_core, peak_gflops
+from benchmarks.machine import CLOCKS, facts, one_core, peak_gflops, whole_number
 from benchmarks.supernets import CPU, ORDERS
 from darts_core.config import SearchConfig
 from darts_core.data.windows import Window
@@ -88,11 +88,14 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--order", nargs="+", choices=ORDERS, default=["first", "second"])
     parser.add_argument("--backend", nargs="+", choices=backends(), help="all that can be had here otherwise")
     for name, value in (("hidden", 300), ("nodes", 8), ("bptt", 35), ("batch", 64), ("words", 10_000), ("rounds", 5)):
-        parser.add_argument(f"--{name}", type=int, default=value)
+        parser.add_argument(f"--{name}", type=whole_number, default=value)
     parser.add_argument("--core", type=int, help="the core to run on; the last one otherwise")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="own: seconds of this process alone")
     options = parser.parse_args(arguments)
-    core = one_core(options.core)
+    try:
+        core = one_core(options.core)
+    except ValueError as error:
+        parser.error(str(error))
     gflops: list[float] = []
     rows = [row for order in options.order for row in measure(options, order=order, gflops=gflops)]
     if options.json:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from benchmarks.machine import CLOCKS, facts, one_core, peak_gflops, some_cores
+from benchmarks.machine import CLOCKS, facts, one_core, peak_gflops, some_cores, whole_number
 from benchmarks.published import PublishedSteps
 from benchmarks.supernets import ORDERS, Size, backends, batch, build
 from darts_core.metrics import count_macs
@@ -106,20 +106,26 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.search_step", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--order", nargs="+", choices=ORDERS, default=["first", "second"])
-    parser.add_argument("--batch", nargs="+", type=int, default=[16])
+    parser.add_argument("--batch", nargs="+", type=whole_number, default=[16])
     parser.add_argument("--backend", nargs="+", choices=BACKENDS, help="beside reference; otherwise all but compiled that can be had here")
     parser.add_argument("--memory", nargs="+", choices=["normal", "lean"], default=["normal", "lean"])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--core", type=int, help="the core to run on; the last one otherwise")
-    parser.add_argument("--threads", nargs="+", type=int, default=[1], help="each in turn, on as many cores; scaling is against the first")
+    parser.add_argument("--rounds", type=whole_number, default=5)
+    parser.add_argument("--core", type=int, help="with one thread: the core to run on; the last one otherwise")
+    threads = "each in turn, on as many cores; scaling is against the first"
+    parser.add_argument("--threads", nargs="+", type=whole_number, default=[1], help=threads)
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="own: seconds of this process alone, with one thread")
     for name, value in vars(Size()).items():
-        parser.add_argument(f"--{name}", type=int, default=value)
+        parser.add_argument(f"--{name}", type=whole_number, default=value)
     options = parser.parse_args(arguments)
     size = Size(channels=options.channels, cells=options.cells, nodes=options.nodes, pixels=options.pixels)
     if options.clock == "own" and options.threads != [1]:
         parser.error("--clock own adds up the seconds of all threads: with --threads other than 1 use --clock wall.")
-    core: int | list[int] | None = one_core(options.core) if options.threads == [1] else some_cores(max(options.threads))
+    if options.core is not None and options.threads != [1]:
+        parser.error("--core is for one thread: without --threads.")
+    try:
+        core: int | list[int] | None = one_core(options.core) if options.threads == [1] else some_cores(max(options.threads))
+    except ValueError as error:
+        parser.error(str(error))
     gflops: list[float] = []
     rows: list[Row] = []
     for order in options.order:

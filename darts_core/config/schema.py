@@ -17,6 +17,9 @@ NotNegative = Annotated[float, Field(ge=0.0, strict=True)]
 Count = Annotated[int, Field(ge=1, strict=True)]
 CountOrZero = Annotated[int, Field(ge=0, strict=True)]
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
+Threads = Annotated[int, Field(ge=1, le=1024, strict=True)]
+"""Threads or processes at once: as many as a large machine has cores; a zero too many would bring the machine down."""
+ThreadsOrZero = Annotated[int, Field(ge=0, le=1024, strict=True)]
 
 
 def _distinct(value: tuple[str, ...]) -> tuple[str, ...]:
@@ -225,7 +228,7 @@ class BenchmarkConfig(Section):
 
     protocol: Literal["quick", "full"] = "quick"
     batch_sizes: tuple[Count, ...] = (1, 8, 64)
-    num_threads: Count | None = Field(default=None, description="threads that compute while it is measured; null: runtime.num_threads")
+    num_threads: Threads | None = Field(default=None, description="threads that compute while it is measured; null: runtime.num_threads")
 
     @field_validator("batch_sizes")
     @classmethod
@@ -239,9 +242,9 @@ class RuntimeConfig(Section):
     """Where and how it runs. ``num_workers``, ``processes`` and ``progress`` change no result; ``device`` and ``num_threads`` may."""
 
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N (a ROCm card is cuda, too)")
-    num_threads: Count | None = Field(default=None, description="null: all cores that this process may use")
-    num_workers: CountOrZero = Field(default=2, description="processes that decode images")
-    processes: Count = Field(default=1, description="networks that retrain trains at the same time, each in a process of its own")
+    num_threads: Threads | None = Field(default=None, description="null: all cores that this process may use")
+    num_workers: ThreadsOrZero = Field(default=2, description="processes that decode images")
+    processes: Threads = Field(default=1, description="networks that retrain trains at the same time, each in a process of its own")
     progress: Literal["auto", "bar", "lines", "off"] = "auto"
     deterministic: StrictBool = Field(default=True, description="on a GPU, repeatable cuDNN or MIOpen kernels alone; a CPU repeats itself")
 

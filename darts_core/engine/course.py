@@ -46,7 +46,7 @@ class Course:
         check_space(self.method, self.space)
         self.spans = spans(self.method.phases, self.cfg.epochs)
         self._whole = self.space
-        self._computed: list[dict[str, str]] = [{} for _ in self.spans]
+        self._computed: list[list[dict[str, str]]] = [[] for _ in self.spans]
         self.bilevel: Bilevel
 
     @property
@@ -61,17 +61,20 @@ class Course:
 
     @property
     def computed(self) -> dict[str, str]:
-        """By which backend and memory mode; of phases that differ, one after the other."""
-        known = [each for each in self._computed if each]
+        """By which backend and memory mode; where phases or runs differ, one after the other."""
+        known = [each for phase in self._computed for each in phase]
         return {key: " then ".join(dict.fromkeys(each[key] for each in known)) for key in known[-1]}
 
-    def begin(self, saved: Mapping[str, Any] | None) -> None:
-        """Place the first supernet, or one as that of the phase in which ``saved`` was kept, whose weights are then to be loaded."""
+    def begin(self, saved: Mapping[str, Any] | None, *, is_over: bool = False) -> None:
+        """Place the first supernet, or one as that of the phase in which ``saved`` was kept, whose weights are then to be loaded.
+
+        Where the search ``is_over``, no epoch is left to be computed as it is placed now.
+        """
         if saved is not None:
-            self._computed = [dict(each) for each in saved["computed"]]
+            self._computed = [[dict(each) for each in phase] for phase in saved["computed"]]
             if saved["number"]:
                 self._make(saved["number"], saved["edge_primitives"])
-        self._place()
+        self._place(is_over=is_over)
 
     def advance(self, epoch: int) -> bool:
         """Enter the phase that begins with ``epoch`` (from 0), if one does: prune, make the supernet, carry over. Return whether."""
@@ -134,7 +137,12 @@ class Course:
         assert isinstance(space, CellSpace)  # check_space lets no other have more than one phase
         return space
 
-    def _place(self) -> None:
+    def _place(self, *, is_over: bool = False) -> None:
         cfg = self.cfg.model_copy(update={"epochs": self.span.epochs})
-        self._computed[self.number] = place(self.supernet, self.method, cfg, self.device, self.batch_shape, batches=self.batches)
+        placed = place(self.supernet, self.method, cfg, self.device, self.batch_shape, batches=self.batches)
+        own = self._computed[self.number]
+        if own and own[-1]["backend"] != placed["backend"]:
+            LOG.info("search: %s what backend %s computed.", "is over; the result is" if is_over else "goes on with", own[-1]["backend"])
+        if not (is_over and own):
+            own.append(placed)
         self.bilevel = Bilevel(self.supernet, self.method, self.cfg, generator=self.generator)

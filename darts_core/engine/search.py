@@ -109,7 +109,7 @@ def search(
         generator=torch.Generator().manual_seed(0) if generator is None else generator,
     )
     with memory_advice(advice(supernet, method)):
-        course.begin(None if state is None else state["course"])
+        course.begin(None if state is None else state["course"], is_over=state is not None and state["epoch"] >= cfg.epochs)
     supernet, bilevel = course.supernet, course.bilevel
     memory_format = supernet.backend.memory_format(device)
     rollback = Rollback(bilevel)

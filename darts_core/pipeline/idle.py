@@ -39,7 +39,22 @@ def without_effect(cfg: Config, *, folder: Path = Path()) -> list[str]:
 def _search(cfg: Config, folder: Path) -> list[str]:
     if cfg.derive.genotype != "search":
         return []
-    return [*_curvature(cfg), *_nothing_of_its_own(cfg), *_stops(cfg, folder), *_halving(cfg)]
+    return [*_computation(cfg), *_curvature(cfg), *_nothing_of_its_own(cfg), *_stops(cfg, folder), *_halving(cfg)]
+
+
+def _computation(cfg: Config) -> Iterator[str]:
+    method, search = build_method(cfg), cfg.search
+    if isinstance(method.select, TrainedAlone):
+        for key in ("backend", "memory", "memory_budget_mib"):
+            value, usual = getattr(search, key), type(search).model_fields[key].default
+            if value != usual and not (key == "memory_budget_mib" and isinstance(cfg, TextConfig)):
+                back = "null" if usual is None else usual
+                yield f"search.{key}: {value} has no effect: {cfg.method.name} has no supernet, it trains architectures alone. Set {back}."
+    elif search.memory_budget_mib is not None and method.arch_gradient.graphs > 1:
+        yield (
+            f"search.memory_budget_mib: {search.memory_budget_mib:g} decides nothing with method.arch_gradient: exact, of which lean would "
+            "save nothing. Set null."
+        )
 
 
 def _text(cfg: TextConfig) -> Iterator[str]:

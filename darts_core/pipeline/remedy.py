@@ -1,4 +1,4 @@
-"""What to do where the machine has had enough: memory or disk is full, or a file cannot be read or written."""
+"""What to do where the machine has had enough: memory or disk is full, or a file cannot be read or written; or BatchNorm too little."""
 
 from __future__ import annotations
 
@@ -14,14 +14,19 @@ _LOWER = {
     "evaluate": "evaluate.batch_size or data.memory_budget_mib",
     "benchmark_hw": "benchmark_hw.batch_sizes",
 }
+_ONE_VALUE = ("Expected more than 1 value per channel", "BatchNorm needs more than one value a channel")  # as torch and the kernels say it
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 def remedy(stage: str, error: Exception) -> str | None:
-    """Return a line that says what is full or at fault and what to lower or free; None where ``error`` is of another kind."""
+    """Return a line that says what is full or at fault and what to lower, raise or free; None where ``error`` is of another kind."""
     if _is_memory(error):
         reason = str(error).strip().partition("\n")[0] or "an allocation failed"
         return f"The memory is full ({reason}). Lower {_LOWER[stage]}."
+    if isinstance(error, ValueError) and str(error).startswith(_ONE_VALUE):
+        key = f"{stage}.batch_size" if stage in ("search", "retrain") else "the batch size"
+        own = str(error).rstrip(".")
+        return f"BatchNorm cannot be trained on maps of one pixel of one image. Raise {key}, or take larger images. ({own}.)"
     if not isinstance(error, OSError):
         return None
     where = f" ({error.filename})" if error.filename else ""

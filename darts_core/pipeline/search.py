@@ -189,7 +189,9 @@ def _images(cfg: Config, prepared: Prepared, session: Session) -> SearchData:
 
 def _checkpoint(cfg: Config, session: Session, prepared: Prepared | PreparedText) -> Checkpoint:
     depends = cfg.model_dump(mode="json", include={"seed", "data", "augment", "space", "method", "search"})
-    for key in ("memory", "memory_budget_mib"):  # they change no number: a search that ran out of memory goes on in lean mode
+    # Memory changes no number: a search that ran out of it goes on in lean mode. A backend changes them by rounding alone: the search goes
+    # on by whichever is named then, and provenance.json names both.
+    for key in ("backend", "memory", "memory_budget_mib"):
         del depends["search"][key]
     content = {"content": prepared.spec.content_hash, "files": hashes({**named_files(cfg)["space"], **named_files(cfg)["ranks"]})}
     return Checkpoint("search", {**depends, **content, **circumstances(session)}, root=session.root)

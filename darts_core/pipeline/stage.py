@@ -103,7 +103,7 @@ def explained(name: str) -> Iterator[None]:
         yield
     except (ValueError, TrainingError, CheckpointError, WorkerKilledError, tracking.TrackingError) as error:
         log.debug("", exc_info=True)
-        sys.stderr.write(f"\n{name} stopped: {error}\n")
+        sys.stderr.write(f"\n{name} stopped: {remedy(name, error) or error}\n")
         raise SystemExit(1) from None
     except (MemoryError, OSError, RuntimeError) as error:
         if (advice := remedy(name, error)) is None:

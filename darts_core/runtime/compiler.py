@@ -10,8 +10,10 @@ import os
 import platform
 import shlex
 import shutil
+import signal
 import stat
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -26,6 +28,7 @@ TUNING = (("-march=native",), ("-mcpu=native",))  # elsewhere, and on ARM
 FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-pthread", "-fno-math-errno", "-fno-trapping-math")
 BUILD_SECONDS = 600
 _BUILDING = "building-"
+_COMPLAINTS = ("error", "failed")  # the linker says of a full disk that it failed, ahead of an error without a reason
 _NO_COMPILER = f"no C++ compiler: none of {', '.join(COMPILERS)} is on PATH, and CXX names none"
 
 
@@ -72,7 +75,9 @@ def load_library(source: Path) -> ctypes.CDLL:
                 raise BuildError(f"{path} {reason}; make it yours alone, or set {CACHE_VARIABLE} to another folder")
         if library.exists():
             try:
-                return ctypes.CDLL(str(library))
+                if _is_whole(library):
+                    return ctypes.CDLL(str(library))
+                LOG.info("native kernels: %s is damaged.", library)
             except OSError as error:
                 LOG.info("native kernels: %s does not load (%s).", library, error)
         _build(source, library)
@@ -97,9 +102,23 @@ def _build(source: Path, library: Path) -> None:
             raise BuildError(f"{compiler[0]} failed: {failures[-1]}")
         made.chmod(0o700)
         with made.open("rb+") as file:
+            file.write(_seal(file.read()))
+            file.flush()
             os.fsync(file.fileno())  # ahead of its name: to load half a library ends the process
         made.replace(library)  # whole or not at all, also when two processes build at once
     LOG.info("native kernels: built in %.0f s, kept as %s.", time.perf_counter() - started, library)
+
+
+def _seal(content: bytes) -> bytes:
+    """Return what is added to a library to know it by; nothing where a longer file might not load."""
+    return hashlib.sha256(content).digest() if sys.platform.startswith("linux") else b""
+
+
+def _is_whole(library: Path) -> bool:
+    """Whether a library is as it was built. Half of one does not fail to load: it ends the process."""
+    content = library.read_bytes()
+    end = len(content) - len(_seal(b""))
+    return end >= 0 and content[end:] == _seal(content[:end])
 
 
 def _remove_left_over(folder: Path) -> None:
@@ -112,14 +131,29 @@ def _remove_left_over(folder: Path) -> None:
 
 def _compile(command: Sequence[str]) -> str:
     """Return the first complaint of a compiler, or nothing if there is none."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=BUILD_SECONDS, check=False)  # noqa: S603
-    except subprocess.TimeoutExpired as error:
-        raise BuildError(f"{command[0]} took more than {BUILD_SECONDS} s") from error
-    if done.returncode == 0:
+    with subprocess.Popen(  # noqa: S603
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,  # it is ended with what it has started
+    ) as compiling:
+        try:
+            _, told = compiling.communicate(timeout=BUILD_SECONDS)
+        except BaseException as error:
+            if hasattr(os, "killpg"):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(compiling.pid, signal.SIGKILL)
+            compiling.kill()
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise BuildError(f"{command[0]} took more than {BUILD_SECONDS} s") from error
+            raise
+    if compiling.returncode == 0:
         return ""
-    lines = [line for line in done.stderr.splitlines() if "error" in line.lower()] or done.stderr.splitlines() or ["no message"]
-    return lines[0]
+    every = told.splitlines()
+    return next((line for line in every if any(word in line.lower() for word in _COMPLAINTS)), next(iter(every), "no message"))
 
 
 def find_compiler() -> list[str]:

@@ -14,8 +14,8 @@ def sgd(parameters: Iterable[nn.Parameter], *, lr: float, momentum: float, weigh
 
     The numbers are those of torch's loop but for the last bit of a tensor's last few elements, those that fill no vector register.
     torch 2.3 has none for the CPU and refuses it. On a GPU torch's own default (foreach) is as good. Two faults of the fused step
-    (torch 2.14.1) are mended here: it reads a gradient in the order of its memory, whatever the strides, and where a loss scaler skips the
-    first step it keeps memory that nobody has written for momentum.
+    (torch 2.14.1) are mended here: it reads gradients and momentum in the order of their memory, whatever the strides, and where a loss
+    scaler skips the first step it keeps memory that nobody has written for momentum.
     """
     own = list(parameters)
     settings: dict[str, Any] = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
@@ -30,15 +30,23 @@ def sgd(parameters: Iterable[nn.Parameter], *, lr: float, momentum: float, weigh
 
 
 def _prepare(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-    """Start momentum at zero, and give each gradient the strides of its parameter; one from ``torch.autograd.grad`` has its own."""
+    """Start momentum at zero, and give each gradient and momentum the strides of its parameter.
+
+    A gradient from ``torch.autograd.grad`` has its own strides, and so has a momentum that a backend of another layout saved.
+    """
     for group in optimizer.param_groups:
         for p in group["params"]:
             if p.grad is None:
                 continue
             if not _lie_alike(p, p.grad):
                 p.grad = torch.empty_like(p).copy_(p.grad)
-            if group["momentum"] and optimizer.state[p].get("momentum_buffer") is None:
+            if not group["momentum"]:
+                continue
+            momentum = optimizer.state[p].get("momentum_buffer")
+            if momentum is None:
                 optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
+            elif not _lie_alike(p, momentum):
+                optimizer.state[p]["momentum_buffer"] = torch.empty_like(p).copy_(momentum)
 
 
 def _lie_alike(a: Tensor, b: Tensor) -> bool:

@@ -61,9 +61,9 @@ def call(function: Callable[..., Any], static: Hashable, arguments: Sequence[Arg
     is computed by the function as it stands.
     """
     tensors = list(_tensors(arguments))
-    if tensors[0].shape[0] < _LARGEST.get(_alike(function, static, tensors[0]), 0):
-        return function(static, *arguments)
     known = _COMPILED.get(_key(function, static, tensors))
+    if known is None and tensors[0].shape[0] < _LARGEST.get(_alike(function, static, tensors[0]), 0):
+        return function(static, *arguments)
     return (known or prepare(function, static, arguments))(tensors)
 
 

@@ -89,7 +89,7 @@ class SharedSource:
         return self._bare_pools[key]
 
     def _pool(self, pool: nn.MaxPool2d | nn.AvgPool2d, bn: nn.BatchNorm2d, weight: Tensor) -> Term:
-        key = (*_pool_key(pool), bn.eps)
+        key = (*_pool_key(pool), bn.eps, bn.training)
         if key not in self._pools:
             self._pools[key] = self.pooled(pool, bn)
         pooled = self._pools[key]

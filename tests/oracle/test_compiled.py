@@ -86,6 +86,14 @@ class TestPerShape:
         per_shape.call(double, None, [torch.ones(4, 2)])
         assert len(self.compiled) == 2
 
+    def test_what_is_compiled_is_used_beside_a_larger_batch(self, monkeypatch):
+        """An epoch's last batch has one image more than the others, where a single one would be left."""
+        used = []
+        monkeypatch.setattr(torch._inductor, "compile", lambda graph, _: lambda *tensors: used.append(len(tensors[0])) or graph(*tensors))
+        for batch in (4, 4, 5, 4, 3):
+            assert torch.equal(per_shape.call(double, None, [torch.ones(batch, 2)])[0], torch.full((batch, 2), 2.0))
+        assert used == [4, 4, 5, 4]
+
     def test_an_old_torch_on_a_new_python_is_named(self, monkeypatch):
         monkeypatch.setattr(per_shape.sys, "version_info", (3, 13))
         monkeypatch.setattr(torch, "__version__", torch.torch_version.TorchVersion("2.5.1"))

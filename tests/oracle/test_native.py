@@ -7,7 +7,10 @@ from torch import nn
 from darts_core.ops import OPS
 from darts_core.ops.depthwise import DepthwiseConv2d
 from darts_core.ops.native import library as kernels
+from darts_core.supernet.candidates import Candidates
 from darts_core.supernet.cell import candidate
+from darts_core.supernet.compiled import CompiledSource, compiled_total
+from darts_core.supernet.edgewise import EdgewiseSource, edgewise_total
 from darts_core.supernet.native import NativeSource, Node, native_total
 from darts_core.supernet.source import PlainSource, plain_total
 
@@ -34,6 +37,14 @@ def node(*, channels, stride, primitives=PRIMITIVES, states=2, dtype=torch.float
                 bn.running_mean.normal_()
                 bn.running_var.uniform_(0.5, 2.0)
     return edges.to(dtype)
+
+
+def new_edgewise(x):
+    return EdgewiseSource(x, forgets=False, known=Candidates())
+
+
+def new_compiled(x):
+    return CompiledSource(x, compiles=False)
 
 
 def native_sum(terms):
@@ -120,6 +131,29 @@ def test_evaluation():
     both(channels=4, size=(8, 8), stride=1, train=False)
     with torch.no_grad():
         both(channels=4, size=(8, 8), stride=1, train=False)
+
+
+@pytest.mark.parametrize("has_grad", [True, False])
+@pytest.mark.parametrize(("source", "total"), [(NativeSource, native_sum), (new_edgewise, edgewise_total), (new_compiled, compiled_total)])
+@pytest.mark.parametrize("first", [0, 1])
+def test_some_batch_norms_are_frozen(source, total, has_grad, first):
+    """As somebody who tunes a supernet may leave them; each goes by its own mode, also beside others on the same pooled state."""
+    edges = node(channels=4, stride=1, primitives=("max_pool_3x3", "avg_pool_3x3", "sep_conv_3x3", "dil_conv_3x3"), states=3)
+    for bn in [part for part in edges.modules() if isinstance(part, nn.BatchNorm2d)][first::2]:
+        bn.eval()
+    state = {name: value.clone() for name, value in edges.state_dict().items()}
+    x = torch.randn(3, 4, 6, 6, dtype=torch.float64)
+    weights = torch.rand(3, 4, dtype=torch.float64)
+    found = []
+    for make, summed in ((PlainSource, plain_total), (source, total)):
+        edges.load_state_dict(state)
+        with torch.set_grad_enabled(has_grad):
+            own = make(x)
+            terms = [own.term(op, w) for edge, row in zip(edges, weights) for op, w in zip(edge.values(), row)]
+            out = summed(terms).detach()
+        found.append({"out": out, **{name: buffer.clone() for name, buffer in edges.named_buffers()}})
+    for name, value in found[0].items():
+        torch.testing.assert_close(found[1][name], value, rtol=1e-11, atol=1e-11, msg=name)
 
 
 @pytest.mark.parametrize("name", OPS.names())

@@ -115,6 +115,27 @@ def test_a_killed_run_ends_like_an_uninterrupted_one(uninterrupted, tmp_path, pr
     assert digest(tmp_path / "data/retrain") == before
 
 
+def test_another_search_backend_goes_on_where_the_first_one_was_and_both_are_noted(uninterrupted, tmp_path):
+    shutil.copytree(uninterrupted / "data/prepared", tmp_path / "data/prepared")
+    params = PARAMS.replace("PROCESSES", "1")
+    (tmp_path / "params.yaml").write_text(params)
+    kill_after("search", tmp_path, line=r"^search  2/3 ")
+    (tmp_path / "params.yaml").write_text(params.replace("search: {", "search: {backend: reference, memory: lean, "))
+    resumed = run("search", tmp_path)
+    assert "search: goes on with what backend eager computed." in resumed
+    assert "search  1/3" not in resumed
+    computed = json.loads((tmp_path / "reports/search/provenance.json").read_text())["computed"]
+    assert (computed["backend"], computed["memory"]) == ("eager then reference", "normal then lean")
+    whole, own = (pd.read_csv(folder / "reports/search/history.csv") for folder in (uninterrupted, tmp_path))
+    assert whole["train_loss"][0] == own["train_loss"][0]
+    assert own["train_loss"].tolist() == pytest.approx(whole["train_loss"].tolist(), rel=1e-3)
+    assert own["valid_loss"].tolist() == pytest.approx(whole["valid_loss"].tolist(), rel=1e-2)
+    (tmp_path / "params.yaml").write_text(params)
+    again = run("search", tmp_path)
+    assert "search: is over; the result is what backend reference computed." in again
+    assert "search  3/3" not in again
+
+
 @pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="native needs a compiler")
 def test_another_retrain_backend_goes_on_where_the_first_one_was_and_both_are_noted(uninterrupted, tmp_path):
     shutil.copytree(uninterrupted / "data", tmp_path / "data", ignore=shutil.ignore_patterns("retrain"))

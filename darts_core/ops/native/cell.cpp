@@ -21,6 +21,7 @@ struct Term {
     void *running_mean, *running_var;  // of a pool's BatchNorm
     int64_t *tracked;
     double momentum;
+    int64_t is_training;               // of a pool's BatchNorm
 };
 struct State {
     void *x;
@@ -28,7 +29,7 @@ struct State {
     void *grad;                   // of the state; null where nobody asks
 };
 struct CellArguments {
-    int64_t batch, channels, threads, is_training;
+    int64_t batch, channels, threads;
     int64_t leaves, nodes, places; // the states: leaves, then nodes, each of which reads earlier ones only
     int64_t out_is_rectified;
     State *state;
@@ -87,9 +88,9 @@ template <class T> struct Cell {
         const Pool shape = pool(p);
         T *running_mean = static_cast<T *>(term.running_mean), *running_var = static_cast<T *>(term.running_var);
         const double count = double(a.batch * shape.out_height * shape.out_width);
-        if (a.is_training && term.tracked) ++*term.tracked;
+        if (term.is_training && term.tracked) ++*term.tracked;
         for (int64_t c = 0; c < channels; ++c) {
-            if (!a.is_training) {
+            if (!term.is_training) {
                 mean[c] = running_mean[c], rstd[c] = 1.0 / std::sqrt(double(running_var[c]) + p.eps);
                 continue;
             }

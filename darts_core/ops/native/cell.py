@@ -167,7 +167,7 @@ class _Call:
         nodes, end = len(cell.nodes), len(cell.nodes) + len(cell.blocks)
         grad_weights = torch.empty(len(self.weights), dtype=torch.float64, device=kept.maps.device)
         arguments = CellArguments(
-            *(batch, channels, torch.get_num_threads(), int(cell.is_training), cell.leaves, nodes, len(cell.outputs), int(cell.rectifies)),
+            *(batch, channels, torch.get_num_threads(), cell.leaves, nodes, len(cell.outputs), int(cell.rectifies)),
             packed.states([*(x.data_ptr() for x in self.leaves), *maps[:nodes]], [pointer(x) for x in self.grad_states]),
             _list(c_int64, [len(terms) for terms in cell.nodes]),
             packed.terms(self.weights, dtype=kept.maps.dtype),

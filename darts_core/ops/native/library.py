@@ -56,6 +56,7 @@ class TermArguments(Structure):
         ("weight", c_double),
         *((name, c_void_p) for name in ("running_mean", "running_var", "tracked")),
         ("momentum", c_double),
+        ("is_training", c_int64),
     ]
 
 
@@ -69,7 +70,7 @@ class CellArguments(Structure):
     """A whole cell."""
 
     _fields_ = [
-        *((name, c_int64) for name in ("batch", "channels", "threads", "is_training", "leaves", "nodes", "places", "out_is_rectified")),
+        *((name, c_int64) for name in ("batch", "channels", "threads", "leaves", "nodes", "places", "out_is_rectified")),
         ("state", POINTER(StateArguments)),
         ("terms", POINTER(c_int64)),
         ("term", POINTER(TermArguments)),

@@ -66,7 +66,8 @@ class Packing:
 
     def terms(self, weights: Sequence[float], *, dtype: torch.dtype) -> Array[Any]:
         """Return the terms, from their weights. Maps are of ``dtype``."""
-        return self._terms.filled(weight=weights, **self._of_terms.columns(dtype))
+        modes = [bn is not None and bn.training for bn in self._of_terms.all]
+        return self._terms.filled(weight=weights, is_training=modes, **self._of_terms.columns(dtype))
 
     def blocks(
         self, weights: Sequence[Tensor], grads: Sequence[int], maps: Sequence[int], moments: Sequence[int], *, dtype: torch.dtype

@@ -132,6 +132,10 @@ retrain:
             "2: benchmark_hw.batch_sizes: must hold at least one batch size. Got [].",
         ),
         ("data: {name: digits}\nbenchmark_hw: {num_threads: 0}\n", "2: benchmark_hw.num_threads: must be greater than or equal to 1"),
+        *(
+            (f"data: {{name: digits}}\nruntime: {{{key}: 100000}}\n", f"2: runtime.{key}: must be less than or equal to 1024. Got 100000.")
+            for key in ("num_threads", "num_workers", "processes")
+        ),
         ("data: {name: digits}\nbenchmark_hw: {num_threads: -2}\n", "2: benchmark_hw.num_threads: must be greater than or equal to 1"),
         ("data: {name: digits}\nruntime: {device: gpu}\n", "2: runtime.device: must be auto, cpu, cuda or cuda:N. Got 'gpu'."),
         ("data: {name: digits}\nseed: 1\nseed: 2\n", "3: seed: given twice (first in line 2)."),

@@ -140,3 +140,22 @@ def test_a_ranking_counts_as_stable_from_the_start_of_its_phase(images):
     rows = run(images, method, epochs=6, arch_lr=1e-12).history
     assert [row["phase"] for row in rows] == [1, 1, 1, 2, 2, 2]
     assert [row["stable_epochs"] for row in rows] == [1, 2, 3, 1, 2, 3]
+
+
+@pytest.mark.parametrize(("first", "later"), [("reference", "eager"), ("eager", "reference")])
+def test_a_search_goes_on_by_another_backend_and_both_are_named(images, first, later, tmp_path, caplog):
+    caplog.set_level("INFO")
+    whole = run(images, ("darts", {}), epochs=4, backend=first)
+    with Checkpoint("search", {}, root=tmp_path) as checkpoint:
+        with pytest.raises(Interrupted):
+            run(images, ("darts", {}), epochs=4, checkpoint=checkpoint, fail_at=2, backend=first)
+        resumed = run(images, ("darts", {}), epochs=4, checkpoint=checkpoint, backend=later)
+        assert f"search: goes on with what backend {first} computed." in caplog.text
+        again = run(images, ("darts", {}), epochs=4, checkpoint=checkpoint, backend=first)
+    assert resumed.computed == {"backend": f"{first} then {later}", "memory": "normal"}
+    assert resumed.history[0] == whole.history[0]
+    for name, value in whole.supernet_state.items():
+        torch.testing.assert_close(resumed.supernet_state[name], value, rtol=1e-2, atol=1e-3, msg=name)
+    assert f"search: is over; the result is what backend {later} computed." in caplog.text
+    assert again.computed == resumed.computed
+    assert again.history == resumed.history

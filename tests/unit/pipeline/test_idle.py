@@ -74,6 +74,17 @@ IDLE = [
         {"method": {"name": "random_search", "shared_weights": False, "train_epochs": 2}, "search": {"epochs": 3}},
         "search.epochs: 3 has no effect: method.train_epochs is 2.",
     ),
+    *(
+        (
+            {"method": {"name": "random_search", "shared_weights": False}, "search": {key: value}},
+            f"search.{key}: {value} has no effect: random_search has no supernet, it trains architectures alone. Set {back}.",
+        )
+        for key, value, back in (("backend", "native", "auto"), ("memory", "lean", "auto"), ("memory_budget_mib", 9.0, "null"))
+    ),
+    (
+        {"method": {"name": "darts", "arch_gradient": "exact"}, "search": {"memory_budget_mib": 9.0}},
+        "search.memory_budget_mib: 9 decides nothing with method.arch_gradient: exact, of which lean would save nothing. Set null.",
+    ),
     ({"runtime": {"progress": "bar", "processes": 2}}, "runtime.progress: bar gives lines in retrain: bars of 2 processes"),
 ]
 
@@ -101,6 +112,7 @@ def test_a_setting_without_effect_is_one_line(sections, line):
         {"method": {"name": "robust_darts"}, "search": {"epochs": 5, "hessian_every": 6}, "derive": {"genotype": "DARTS_V2"}},
         {"data": {"name": "digits", "valid_fraction": 0.0}, "evaluate": {"weights": "last"}},
         {"runtime": {"progress": "bar"}},
+        {"search": {"backend": "native", "memory_budget_mib": 9.0}},
         {"runtime": {"progress": "lines", "processes": 2}},
         {"runtime": {"progress": "bar", "processes": 2}, "retrain": {"cutout": False, "baselines": (), "random_genotypes": 0}},
     ],

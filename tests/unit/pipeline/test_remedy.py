@@ -7,6 +7,7 @@ import os
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from darts_core.data import prepare, workers
 from darts_core.data import storage as module
@@ -16,7 +17,7 @@ from darts_core.pipeline.remedy import remedy
 
 
 def raised(function, *arguments):
-    with pytest.raises((MemoryError, OSError, RuntimeError)) as caught:
+    with pytest.raises((MemoryError, OSError, RuntimeError, ValueError)) as caught:
         function(*arguments)
     return caught.value
 
@@ -96,3 +97,16 @@ def test_prepared_images_are_not_mapped_into_a_full_disk(params, tmp_path, monke
     with pytest.raises(OSError, match="No space left for 0 MiB") as caught:
         prepare(DataConfig(name="digits"), tmp_path / "out")
     assert caught.value.errno == errno.ENOSPC
+
+
+def one_pixel():
+    nn.BatchNorm2d(3)(torch.ones(1, 3, 1, 1))
+
+
+def test_a_single_value_for_batch_norm_names_the_key():
+    expected = (
+        "BatchNorm cannot be trained on maps of one pixel of one image. Raise search.batch_size, or take larger images. (Expected more"
+    )
+    assert remedy("search", raised(one_pixel)).startswith(expected)
+    assert "Raise retrain.batch_size" in remedy("retrain", ValueError("BatchNorm needs more than one value a channel in training. Got ..."))
+    assert remedy("search", ValueError("search.lr must be positive")) is None

@@ -3,7 +3,10 @@ import logging
 import os
 import shutil
 import stat
+import sys
+import time
 
+import psutil
 import pytest
 
 from darts_core.runtime import compiler
@@ -125,6 +128,24 @@ def test_a_library_that_does_not_load_is_built_again(source):
     assert load_library(source).seven() == 7
 
 
+@needs_compiler
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a library is known again on Linux alone")
+@pytest.mark.parametrize(
+    "damage",
+    [lambda whole: whole[:0], lambda whole: whole[:4096], lambda whole: whole[:-1], lambda whole: whole[:999] + b"?" + whole[1000:]],
+)
+def test_a_damaged_library_is_built_again_and_never_loaded(source, damage, monkeypatch, caplog):
+    load_library(source)
+    library, load = built_library(source), ctypes.CDLL
+    whole = library.read_bytes()
+    library.unlink()  # what is loaded of it stays as it is
+    library.write_bytes(damage(whole))
+    monkeypatch.setattr(ctypes, "CDLL", lambda path: load(path) if library.read_bytes() == whole else pytest.fail("it was loaded"))
+    with caplog.at_level(logging.INFO):
+        assert load_library(source).seven() == 7
+    assert f"{library} is damaged." in caplog.text
+
+
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="no owners here")
 def test_a_library_that_others_may_write_to_is_not_loaded(source, monkeypatch):
     library = built_library(source)
@@ -161,6 +182,28 @@ def test_options_in_cxx_and_an_older_compiler(source, monkeypatch, tmp_path):
     assert load_library(source).seven() == 7
 
 
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (
+            ("ld: final link failed: No space left on device", "collect2: error: ld returned 1"),
+            "ld: final link failed: No space left on device",
+        ),
+        (("In file included from x.h:", "x.h:1: fatal error: y.h: not there", "compilation failed"), "x.h:1: fatal error: y.h: not there"),
+        (("something else",), "something else"),
+        ((), "no message"),
+    ],
+)
+def test_the_line_that_says_why(source, monkeypatch, tmp_path, lines, expected):
+    failing = tmp_path / "failing"
+    failing.write_text(f"#!{shutil.which('bash')}\n" + "".join(f"echo '{line}' >&2\n" for line in lines) + "exit 1\n")
+    failing.chmod(0o755)
+    monkeypatch.setenv("CXX", str(failing))
+    with pytest.raises(BuildError) as raised:
+        load_library(source)
+    assert str(raised.value) == f"{failing} failed: {expected}"
+
+
 @needs_compiler
 def test_a_relative_folder(source, monkeypatch, tmp_path):
     (tmp_path / "here").mkdir(mode=0o700)
@@ -178,6 +221,24 @@ def test_a_compiler_that_never_ends(source, monkeypatch, tmp_path):
     monkeypatch.setattr(compiler, "BUILD_SECONDS", 0.2)
     with pytest.raises(BuildError, match=r"took more than 0\.2 s"):
         load_library(source)
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="no groups of processes here")
+def test_what_a_compiler_has_started_ends_with_it(source, monkeypatch, tmp_path):
+    """As g++ starts another program that does the work."""
+    slow = tmp_path / "slow"
+    slow.write_text(f"#!{shutil.which('bash')}\nsleep 30 &\necho $! > {tmp_path}/pid\nwait\n")
+    slow.chmod(0o755)
+    monkeypatch.setenv("CXX", str(slow))
+    monkeypatch.setattr(compiler, "BUILD_SECONDS", 1.0)
+    with pytest.raises(BuildError, match="took more than"):
+        load_library(source)
+    started = int((tmp_path / "pid").read_text())
+    for _ in range(100):  # until whoever adopted it has seen its end
+        if not psutil.pid_exists(started) or psutil.Process(started).status() == psutil.STATUS_ZOMBIE:
+            return
+        time.sleep(0.02)
+    pytest.fail("it goes on")
 
 
 @pytest.mark.parametrize(

@@ -115,3 +115,26 @@ def test_its_state_can_be_saved_and_restored():
                 p.grad = grad
             one.step()
     assert all(torch.equal(p, twin) for p, twin in zip(own, twins))
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_momentum_that_was_saved_in_another_layout(memory_format):
+    """A search goes on by a backend whose layout is another; the fused step would read momentum in the order of its memory."""
+    other = torch.channels_last if memory_format is torch.contiguous_format else torch.contiguous_format
+    before = parameters(memory_format=other)
+    optimizer = sgd(before, **OPTIONS)
+    for p, grad in zip(before, gradients(before, 0)):
+        p.grad = grad
+    optimizer.step()
+    ours, plain = (parameters(memory_format=memory_format) for _ in range(2))
+    for own in (*zip(ours, before), *zip(plain, before)):
+        own[0].data.copy_(own[1].data)
+    for own, one in ((ours, sgd(ours, **OPTIONS)), (plain, torch.optim.SGD(plain, **OPTIONS, foreach=False))):
+        state = copy.deepcopy(optimizer.state_dict())
+        state["param_groups"] = one.state_dict()["param_groups"]
+        one.load_state_dict(state)
+        for p, grad in zip(own, gradients(own, 1)):
+            p.grad = grad
+        one.step()
+    for one, two in zip(ours, plain):
+        assert_equal(one, two)
