@@ -81,6 +81,23 @@ def compare(found, expected, dtype):
         assert error <= TOLERANCE[dtype], f"{name}: {error:.1e}"
 
 
+def check_beside_plain(edges, source, total, *, has_grad):
+    """Compare a node's sum and buffers with those of the published forward."""
+    state = {name: value.clone() for name, value in edges.state_dict().items()}
+    x = torch.randn(3, 4, 6, 6, dtype=torch.float64)
+    weights = torch.rand(3, 4, dtype=torch.float64)
+    found = []
+    for make, summed in ((PlainSource, plain_total), (source, total)):
+        edges.load_state_dict(state)
+        with torch.set_grad_enabled(has_grad):
+            own = make(x)
+            terms = [own.term(op, w) for edge, row in zip(edges, weights) for op, w in zip(edge.values(), row)]
+            out = summed(terms).detach()
+        found.append({"out": out, **{name: buffer.clone() for name, buffer in edges.named_buffers()}})
+    for name, value in found[0].items():
+        torch.testing.assert_close(found[1][name], value, rtol=1e-11, atol=1e-11, msg=name)
+
+
 def both(*, channels, size, stride, dtype=torch.float64, batch=3, frozen=False, train=True, **options):
     edges = node(channels=channels, stride=stride, dtype=dtype, **options)
     edges.train(train)
@@ -141,19 +158,16 @@ def test_some_batch_norms_are_frozen(source, total, has_grad, first):
     edges = node(channels=4, stride=1, primitives=("max_pool_3x3", "avg_pool_3x3", "sep_conv_3x3", "dil_conv_3x3"), states=3)
     for bn in [part for part in edges.modules() if isinstance(part, nn.BatchNorm2d)][first::2]:
         bn.eval()
-    state = {name: value.clone() for name, value in edges.state_dict().items()}
-    x = torch.randn(3, 4, 6, 6, dtype=torch.float64)
-    weights = torch.rand(3, 4, dtype=torch.float64)
-    found = []
-    for make, summed in ((PlainSource, plain_total), (source, total)):
-        edges.load_state_dict(state)
-        with torch.set_grad_enabled(has_grad):
-            own = make(x)
-            terms = [own.term(op, w) for edge, row in zip(edges, weights) for op, w in zip(edge.values(), row)]
-            out = summed(terms).detach()
-        found.append({"out": out, **{name: buffer.clone() for name, buffer in edges.named_buffers()}})
-    for name, value in found[0].items():
-        torch.testing.assert_close(found[1][name], value, rtol=1e-11, atol=1e-11, msg=name)
+    check_beside_plain(edges, source, total, has_grad=has_grad)
+
+
+@pytest.mark.parametrize(("source", "total"), [(NativeSource, native_sum), (new_edgewise, edgewise_total), (new_compiled, compiled_total)])
+def test_batch_norms_are_unlike(source, total):
+    """Of each other in epsilon and momentum: what edges share of a pooled state is by the same epsilon."""
+    edges = node(channels=4, stride=1, primitives=("max_pool_3x3", "avg_pool_3x3", "sep_conv_3x3", "dil_conv_3x3"), states=3)
+    for number, bn in enumerate(part for part in edges.modules() if isinstance(part, nn.BatchNorm2d)):
+        bn.eps, bn.momentum = 1e-3 * (1 + number), 0.05 * (1 + number % 7)
+    check_beside_plain(edges, source, total, has_grad=True)
 
 
 @pytest.mark.parametrize("name", OPS.names())
