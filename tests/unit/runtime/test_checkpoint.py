@@ -1,3 +1,4 @@
+import logging
 import os
 import signal
 import subprocess
@@ -199,3 +200,23 @@ def test_save_atomically_replaces(tmp_path):
         save_atomically(path, lambda file, text=text: file.write(text.encode()))
     assert path.read_text() == "two"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_run_that_begins_afresh_says_what_was_interrupted(tmp_path, caplog):
+    """Not what is finished, nor what saved nothing; and a run that goes on says nothing."""
+    with caplog.at_level(logging.INFO):
+        for seed, is_finished in ((1, False), (2, True), (3, False)):
+            with open_at(tmp_path, seed=seed) as checkpoint:
+                checkpoint.begin_run()
+                if seed < 3:
+                    checkpoint.save("search", {"epoch": 1})
+                if is_finished:
+                    checkpoint.finish()
+        caplog.clear()
+        with open_at(tmp_path, seed=4) as checkpoint:
+            checkpoint.begin_run()
+            assert "search: begins afresh." in caplog.text
+            assert f"runtime.num_threads: 1, the last in {open_at(tmp_path, seed=1).folder};" in caplog.text
+            caplog.clear()
+            checkpoint.begin_run()
+            assert not caplog.text
