@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -85,35 +86,42 @@ class Checkpoint:
         """Note that a run of the stage begins; return the seconds of the runs before it, each up to the last state that it saved.
 
         A run that was killed could not say how long it took, but its states tell when they were written. A run that begins afresh says
-        in the log which others were interrupted: it may be a number of threads alone that keeps it from going on.
+        in the log which others are unfinished: it may be a number of threads alone that keeps it from going on.
         """
         now = time.time()
-        if not (self.folder / f"{RUNS}.pt").exists() and (others := self._interrupted()):
+        if not (self.folder / f"{RUNS}.pt").exists() and (others := self._unfinished()):
             LOG.info(
-                "%s: begins afresh. Interrupted with other parameters, data, code, torch or runtime.num_threads: %d, the last in %s; with "
-                "those that it had it would go on.",
+                "%s: begins afresh. Unfinished with other parameters, data, code, torch, device or runtime.num_threads: %d, the last in "
+                "%s; with those that it had it goes on.",
                 self.folder.parent.name,
                 len(others),
                 others[-1],
             )
         runs = self.load(RUNS) or {"earlier_s": 0.0, "begun": now}
-        saved = [path.stat().st_mtime for path in self.folder.glob("*.pt") if path.stem != RUNS]
+        saved = [path.stat().st_mtime for path in _states(self.folder)]
         earlier_s = float(runs["earlier_s"]) + max(0.0, max(saved, default=0.0) - runs["begun"])
         self.save(RUNS, {"earlier_s": earlier_s, "begun": now})
         return earlier_s
 
-    def _interrupted(self) -> list[Path]:
+    def _unfinished(self) -> list[Path]:
         """Return the folders of this stage's other configurations that have states and are not finished, the last written last."""
-        written = {
-            folder: max((path.stat().st_mtime for path in folder.glob("*.pt") if path.stem != RUNS), default=0.0)
-            for folder in self.folder.parent.iterdir()
-            if folder.is_dir() and folder != self.folder and not (folder / FINISHED).exists()
-        }
-        return sorted((folder for folder, at in written.items() if at), key=written.__getitem__)
+        written: dict[Path, float] = {}
+        for folder in self.folder.parent.iterdir():
+            if folder == self.folder or not folder.is_dir() or (folder / FINISHED).exists():
+                continue
+            with contextlib.suppress(OSError):  # another process deletes what it has no more use for
+                if states := _states(folder):
+                    written[folder] = max(path.stat().st_mtime for path in states)
+        return sorted(written, key=written.__getitem__)
 
     def finish(self) -> None:
         """Note that the stage's outputs are written. The states stay for :func:`clear_finished`: a kill may come before DVC has them."""
         (self.folder / FINISHED).touch()
+
+
+def _states(folder: Path) -> list[Path]:
+    """Return the files of a configuration's states, without the note of its runs."""
+    return [path for path in folder.glob("*.pt") if path.stem != RUNS]
 
 
 def clear_finished(root: Path) -> None:

@@ -58,11 +58,11 @@ def test_equals_the_library_at_every_size(kernel, stride, dilation):
 
 
 @pytest.mark.parametrize(("kernel", "stride", "dilation"), GEOMETRIES)
-@pytest.mark.parametrize("padding", [0, 1, 9])
+@pytest.mark.parametrize("padding", [0, 1, 2, 6, 9])
 def test_equals_the_library_with_any_padding(kernel, stride, dilation, padding):
-    """No padding, an odd one, and one beyond the kernel's reach take other branches."""
+    """No padding, an odd one, halves that are odd, and one beyond the kernel's reach take other branches."""
     ours, theirs = pair(kernel, stride=stride, dilation=dilation, padding=padding)
-    for size in (13, 14):
+    for size in (13, 14, 16):
         assert_equal(ours, theirs, (size, size))
 
 

@@ -202,7 +202,7 @@ def test_save_atomically_replaces(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_run_that_begins_afresh_says_what_was_interrupted(tmp_path, caplog):
+def test_a_run_that_begins_afresh_says_what_is_unfinished(tmp_path, caplog):
     """Not what is finished, nor what saved nothing; and a run that goes on says nothing."""
     with caplog.at_level(logging.INFO):
         for seed, is_finished in ((1, False), (2, True), (3, False)):
